@@ -1,0 +1,104 @@
+"""Names, version and intervals of the program: the documentation's chapter 1.5.2, with units.
+
+Intervals are seconds as float unless the name says otherwise. A grid may override the ones marked *grid* in its
+``settings.txt``, since every machine of a grid must agree on them (`gridcompute.grid.settings`).
+"""
+
+from __future__ import annotations
+
+import os
+
+program_name = "GridCompute"
+version = "0.3.0"
+author = "The GridCompute authors"
+copyright = "Copyright 2014 Boris Dayma; copyright 2026 the GridCompute authors"
+title_windows = "GridCompute"
+
+max_number_process = os.cpu_count() or 1
+"""Largest number of cases that this computer processes side by side."""
+
+gui_refresh_interval = 100
+"""Milliseconds between two looks of the interface at its queue of events."""
+
+db_connect_frequency = 10.0
+"""Seconds before the database is asked again if no case or result was found and no change stream tells of one."""
+
+db_connect_first = 0.25
+"""Seconds of the first pause of that polling; it grows to `db_connect_frequency` with jitter."""
+
+db_heartbeat_frequency = 15.0
+"""*grid*. Seconds between two heartbeats; must stay below a third of `db_heartbeat_dead`."""
+
+db_heartbeat_dead = 60.0
+"""*grid*. Seconds of a lease: without a heartbeat for that long a process may be considered dead."""
+
+db_heartbeat_dead_limit = 120.0
+"""`db_heartbeat_dead` is never above this, whatever settings.txt says."""
+
+db_patience = 20.0
+"""Seconds after which a command other than agent, serve and the window says that the grid can't be reached."""
+
+daemon_pause = 0.05
+"""Seconds that a daemon rests between two of its turns while it is busy."""
+
+daemon_stop = 8.0
+"""Seconds in which a daemon ends its cases and hands them back when it is asked to stop (10 s with the agent's own)."""
+
+attempts = 3
+"""*grid*. Failures of the application after which a case is an error."""
+
+receive_attempts = 3
+"""Failures of receive.py after which a processed case is an error."""
+
+losses_before_alone = 2
+"""Losses on different machines after which a case runs alone on a machine; a loss then is an error."""
+
+avoid_time = 30.0
+"""Seconds for which a machine on which a case failed leaves that case to others."""
+
+avoid_limit = 8
+"""Machines that a case remembers at most in its list of machines to avoid."""
+
+retry_pause = 1.0
+"""Seconds before a failed case may be claimed again; doubled at each failure up to `retry_pause_limit`."""
+
+retry_pause_limit = 60.0
+
+bench_failures = 3
+"""Failures in a row on one machine, of cases of at least two people, after which it is benched for that application."""
+
+bench_time = 300.0
+"""Seconds of the first bench; doubled each time up to an hour."""
+
+retention_days = 30.0
+"""*grid*. Days after which archives of cases in error or cancelled are removed."""
+
+database_name = "gridcompute"
+case_format = 1
+"""Format of the case documents that this version writes; newer ones are shown and never changed."""
+
+output_tail_bytes = 16_384
+"""Bytes of the end of an application's output that are kept in the database."""
+
+output_limit_bytes = 20_000_000
+"""Bytes of an application's output that are kept in a file on the machine that ran it: the beginning and the end."""
+
+archive_limit_bytes = 1 << 40
+"""Bytes that the files of one archive may have when unpacked."""
+
+archive_limit_files = 1_000_000
+
+default_priority = 50
+
+send_time_limit = 600.0
+"""Seconds that `select_input_files` may take for one file."""
+
+receive_time_limit = 3600.0
+"""Seconds that `receive_case` may take."""
+
+environment_server = "GRIDCOMPUTE_SERVER"
+environment_home = "GRIDCOMPUTE_HOME"
+server_file = "server.txt"
+
+versions_check_interval = 3600.0
+"""Seconds between two readings of the collection *versions*."""

@@ -1,0 +1,1 @@
+"""The work: claiming, processing and receiving cases."""

@@ -1,0 +1,1 @@
+"""This computer: its per-user folder, its processes, a MongoDB on the spot."""
