@@ -11,6 +11,7 @@ VARIABLE = "GRIDCOMPUTE_CCX"
 NAMES = ("ccx", "ccx_static", "ccx_dynamic")
 ERRORS_SHOWN = 3  # a broken model may print one for each element
 ERROR_LENGTH = 300  # characters of one error
+NOTES = ("*WARNING", "*INFO")  # how a message begins that is no error
 
 _STEP = re.compile(r"\s*STEP\s+(\d+)\s*$")
 _TIME = re.compile(r"\s*actual step time=\s*(\S+)")
@@ -50,8 +51,8 @@ def find():
 def run(ccx, deck, log, *, on_time):
     """Run ccx on `deck` (an ``.inp`` file) in its folder; its output is printed and kept in `log`.
 
-    `on_time(step, time)` hears of each increment. SolverError says why ccx failed. It may do so with exit code 0, so its
-    words and its results count as well.
+    `on_time(step, time)` hears of each increment. SolverError says why ccx failed. It may do so with exit code 0, so
+    its words and its results count as well.
     """
     command = [str(ccx), "-i", deck.stem]
     try:
@@ -96,7 +97,7 @@ class _Watch:
         if "*ERROR" in text:
             self._errors.append(" ".join(text.split()))
             self._in_error = True
-        elif self._in_error and text and "*" not in text and len(self._errors[-1]) < ERROR_LENGTH:
+        elif self._in_error and text and not text.startswith(NOTES) and len(self._errors[-1]) < ERROR_LENGTH:
             self._errors[-1] += " " + " ".join(text.split())  # ccx breaks a message into several lines
         else:
             self._in_error = False

@@ -1,6 +1,6 @@
 """The table of values beside an input file: the header names the parameters, each further row is one case.
 
-It is read as people save it: from Excel with ``;`` and decimal commas, with tabs, with a byte order mark or empty lines.
+It is read as people save it: from Excel with ``;`` and decimal commas, with tabs, a byte order mark or empty lines.
 """
 
 import csv
