@@ -123,6 +123,11 @@ def _not_avoided_by(machine: str) -> Document:
 _DUE = {"$lte": [{"$ifNull": ["$not_before", datetime(1970, 1, 1, tzinfo=timezone.utc)]}, "$$NOW"]}
 
 
+def object_id(text: str) -> ObjectId:
+    """The `_id` of a case from its hexadecimal text, as journals keep it."""
+    return ObjectId(text)
+
+
 def is_pattern(text: str) -> bool:
     """Whether `text` is the beginning of a hexadecimal `_id`."""
     return 0 < len(text) <= 24 and all(c in "0123456789abcdefABCDEF" for c in text)

@@ -1,0 +1,196 @@
+"""One attempt to process a case: what this machine holds, in memory and on its disk.
+
+The work folder of an attempt is its journal: ``held.json`` names the case and token from the start, ``prepared.json``
+names the finished result before it is published. After a crash the next daemon reads them, delivers what is still ours
+and removes what no case names (protocol, hard case 12).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gridcompute import config
+from gridcompute.grid.cases import Case
+from gridcompute.grid.shared_folder import Prepared
+from gridcompute.machine.processes import Child
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Attempt:
+    """A case that this daemon holds under `token`, from its claim to the acknowledged end of the attempt."""
+
+    case: Case
+    token: str
+    work: Path
+    started: float  # monotonic
+    time_limit: float | None = None  # seconds of running, paused time left out
+    attempts: int = config.attempts
+    avoid: float = 0.0  # seconds for which this machine leaves the case to others after a failure
+    child: Child | None = None
+    stage: str = "fetch"
+    running_since: float | None = None  # monotonic moment at which process_case began, or was resumed
+    ran: float = 0.0  # seconds it ran before the last pause
+    paused: bool = False
+    ending: str = ""  # why we end it: "time limit", "quit", "terminated", "lost"; empty while it may run
+    outcome: dict[str, Any] | None = None
+    ended: dict[str, Any] | None = None
+    settling: Future[str] | None = None
+    settle_after: float = 0.0  # monotonic moment before which settling is not tried again
+    told: float = 0.0  # monotonic moment at which progress was last written to the database
+    progress: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def stem(self) -> str:
+        """The beginning of the result's file name: case and attempt."""
+        return f"{self.case.id}-{self.case.attempt}"
+
+    def run_time(self, now: float) -> float:
+        """Seconds for which process_case has run, pauses left out."""
+        return self.ran + (now - self.running_since if self.running_since is not None else 0.0)
+
+    def over_time(self, now: float) -> bool:
+        return self.time_limit is not None and not self.ending and self.run_time(now) > self.time_limit
+
+    def pause(self, now: float) -> None:
+        if not self.paused and self.child is not None:
+            self.child.pause()
+            self.paused, self.ran, self.running_since = True, self.run_time(now), None
+
+    def resume(self, now: float) -> None:
+        if self.paused and self.child is not None:
+            self.child.resume()
+            self.paused = False
+            self.running_since = now if self.stage == "run" else None
+
+    def enter_stage(self, stage: str, now: float) -> None:
+        self.ran, self.running_since = self.run_time(now), (now if stage == "run" else None)
+        self.stage = stage
+
+
+def write_whole(path: Path, content: dict[str, Any]) -> None:
+    """Write a small JSON file so that a reader, after a crash too, finds all of it or nothing."""
+    aside = path.with_suffix(".aside")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def remember_held(work: Path, case: Case, token: str, pid: int | None) -> None:
+    """Write down what the folder `work` is for. Not flushed: it serves after the end of a process, not of the PC's."""
+    held = {
+        "case": str(case.id),
+        "token": token,
+        "attempt": case.attempt,
+        "user": case.origin_user,
+        "machine": case.origin_machine,
+        "pid": pid,
+    }
+    (work / "held.json").write_text(json.dumps(held), encoding="utf-8")
+
+
+def remember_prepared(work: Path, prepared: Prepared) -> None:
+    """Write down the finished result, before it gets its final name."""
+    write_whole(work / "prepared.json", prepared._asdict())
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """The folder of an attempt whose daemon is gone."""
+
+    work: Path
+    case_id: str  # hexadecimal
+    token: str
+    attempt: int
+    user: str
+    machine: str
+    pid: int | None
+    prepared: Prepared | None
+
+
+def leftovers(folder: Path) -> Iterator[Leftover]:
+    """What earlier daemons left in `folder`; a folder that tells nothing has `token` empty."""
+    with contextlib.suppress(FileNotFoundError):
+        for work in sorted(path for path in folder.iterdir() if path.is_dir()):
+            held = _read(work / "held.json")
+            prepared = _read(work / "prepared.json")
+            yield Leftover(
+                work=work,
+                case_id=held["case"] if held else "",
+                token=held["token"] if held else "",
+                attempt=held["attempt"] if held else 0,
+                user=held["user"] if held else "",
+                machine=held["machine"] if held else "",
+                pid=held.get("pid") if held else None,
+                prepared=Prepared(**prepared) if prepared else None,
+            )
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as exc:
+        log.warning("Cannot read %s: %s. What it named is left alone.", path, exc)
+        return None
+
+
+def tail_of(path: Path | None) -> tuple[str, int]:
+    """The end of the output file `path` as text, at most `config.output_tail_bytes`, and the file's size in bytes."""
+    if path is None:
+        return "", 0
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - config.output_tail_bytes))
+            return file.read().decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}"), size
+    except FileNotFoundError:
+        return "", 0
+    except OSError as exc:
+        log.warning("Cannot read the output in %s: %s", path, exc)
+        return "", 0
+
+
+def output_file(folder: Path, case_id: Any, attempt: int) -> Path:
+    """Where the whole output of an attempt is kept on the machine that ran it."""
+    return folder / f"{case_id}-{attempt}.txt"
+
+
+def keep_output(source: Path | None, target: Path) -> None:
+    """Keep the whole output beside the log; a failure is logged, the tail in the database remains."""
+    if source is None:
+        return
+    try:
+        if source.stat().st_size:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        log.warning("Cannot keep the output %s as %s: %s", source, target, exc)
+
+
+def prune_outputs(folder: Path, *, days: float, bytes_kept: int, now: float) -> None:
+    """Remove the oldest outputs in `folder`: those older than `days` before `now` (seconds of the file system's
+    clock), and those beyond `bytes_kept` in all.
+    """
+    with contextlib.suppress(OSError):
+        files = sorted(folder.glob("*.txt"), key=lambda path: path.stat().st_mtime, reverse=True)
+        total = 0
+        for path in files:
+            state = path.stat()
+            total += state.st_size
+            if total > bytes_kept or now - state.st_mtime > days * 86_400:
+                path.unlink(missing_ok=True)

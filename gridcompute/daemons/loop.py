@@ -1,0 +1,410 @@
+"""What the two daemons share: turn by turn until stopped, the bell, named states, heartbeats, observed leases.
+
+A daemon is a process of its own. It talks to its `Server` through one duplex pipe, hears of changes by a doorbell thread
+and sends heartbeats from another, so that a busy or blocked turn does not look dead. When the pipe closes, the front end
+is gone and the daemon stops by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from gridcompute import clock, config, events
+from gridcompute.errors import (
+    ArchiveMissing,
+    DatabaseAway,
+    DatabaseError,
+    DiskFull,
+    GridComputeError,
+    ShareAway,
+    VersionRefused,
+)
+from gridcompute.grid.cases import Party
+from gridcompute.grid.database import Database, Doorbell, Observed
+from gridcompute.grid.settings import Settings
+from gridcompute.grid.shared_folder import SharedFolder
+from gridcompute.machine.home import Home, set_up_logging
+
+log = logging.getLogger(__name__)
+
+OK = "ok"
+DATABASE_AWAY = "database away"
+SHARE_AWAY = "share away"
+DISK_FULL = "disk full"
+REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a daemon is started with; travels to its process by pickle."""
+
+    root: str  # the shared folder
+    settings: Settings
+    party: Party
+    home: str
+    processes: int = 0
+    log_level: int = logging.INFO
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Bell:
+    """Wakes a loop for work; rings are remembered by name until they are taken. May be used from any thread."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._rung: set[str] = set()
+
+    def ring(self, reason: str = "") -> None:
+        with self._condition:
+            self._rung.add(reason)
+            self._condition.notify_all()
+
+    def wait(self, seconds: float) -> set[str]:
+        """The names of the rings since the last call; waits for one at most `seconds`."""
+        with self._condition:
+            if not self._rung:
+                self._condition.wait(max(0.0, seconds))
+            rung, self._rung = self._rung, set()
+            return rung
+
+
+class ObservedLeases:
+    """Decides when a lease that ran out is really lost: T7's observer.
+
+    A lease is lost when one observer saw the same token and beat for `patience` seconds of its own monotonic clock,
+    through an unbroken run of good reads. A failed read, or a pause between two reads longer than `gap` (this process
+    was stopped, the computer slept), starts everybody's time anew.
+    """
+
+    def __init__(self, period: float):
+        self.patience, self.gap = 2 * period, 2 * period
+        self._since: dict[Observed, float] = {}
+        self._last_read: float | None = None
+
+    def broken(self) -> None:
+        """A read failed: what was seen before counts no more."""
+        self._since.clear()
+        self._last_read = None
+
+    def look(self, candidates: Iterable[Observed], now: float) -> list[Observed]:
+        """Those of `candidates`, read just before the moment `now`, that are lost."""
+        if self._last_read is not None and now - self._last_read > self.gap:
+            self._since.clear()
+        self._last_read = now
+        self._since = {seen: self._since.get(seen, now) for seen in candidates}
+        return [seen for seen, since in self._since.items() if now - since >= self.patience]
+
+
+class Trouble:
+    """The named states of a daemon: said once when entered, said once when left, retried with growing pauses."""
+
+    def __init__(self, daemon: str, tell: Callable[[events.Event], None]):
+        self._daemon, self._tell = daemon, tell
+        self._pauses: dict[str, clock.Backoff] = {}
+        self._until: dict[str, float] = {}
+
+    def enter(self, name: str, message: str, now: float, *, first: float = 0.5, limit: float = 15.0) -> None:
+        """Expected trouble: nothing that needs the thing is tried for a while."""
+        if name not in self._pauses:
+            self._pauses[name] = clock.Backoff(first, limit)
+            log.warning("%s: %s", name, message)
+            self._tell(events.state(self._daemon, name, message))
+        self._until[name] = now + self._pauses[name].next()
+
+    def leave(self, name: str, message: str = "") -> None:
+        """The thing works again."""
+        if self._pauses.pop(name, None) is not None:
+            self._until.pop(name, None)
+            log.info("%s is over. %s", name, message)
+            state = next(iter(self._pauses), OK)
+            self._tell(events.state(self._daemon, state, message or f"{name} is over."))
+
+    def blocks(self, name: str, now: float) -> bool:
+        """Whether the thing is in trouble and its pause is not over."""
+        return now < self._until.get(name, 0.0)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._pauses
+
+    def next_try(self, now: float) -> float:
+        """Seconds until the first pause is over; a large number where there is no trouble."""
+        return min((until - now for until in self._until.values()), default=3600.0)
+
+
+def trouble_name(exc: BaseException) -> str | None:
+    """The named state for an expected error, None for any other."""
+    if isinstance(exc, VersionRefused):
+        return REFUSED
+    if isinstance(exc, DatabaseError):
+        return DATABASE_AWAY
+    if isinstance(exc, ShareAway):
+        return SHARE_AWAY
+    if isinstance(exc, DiskFull):
+        return DISK_FULL
+    return None
+
+
+class Daemon:
+    """One daemon: subclasses give `name`, `statuses` and the steps of a `turn`.
+
+    The constructor connects nothing. `run` returns when the daemon was told to stop, or its front end is gone, and
+    everything it held is given back or written down; it needs at most `config.daemon_stop` seconds for that.
+    """
+
+    name = "daemon"
+    statuses: Collection[str] = ()
+
+    def __init__(self, orders: Orders, connection: Connection | None = None):
+        self.orders = orders
+        self.party = orders.party
+        self.settings = orders.settings
+        self.database = Database(orders.settings, patience=orders.options.get("patience", 3.0))
+        self.share = SharedFolder(orders.root)
+        self.bell = Bell()
+        self.stop = threading.Event()
+        self.trouble = Trouble(self.name, self.tell)
+        self.observed = ObservedLeases(self.settings.heartbeat_frequency)
+        self._connection = connection
+        self._send_lock = threading.Lock()
+        self._commands: list[tuple[Any, ...]] = []
+        self._commands_lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"{self.name}-work")
+        self._threads: list[threading.Thread] = []
+        self._polling = clock.Backoff(config.db_connect_first, config.db_connect_frequency)
+        self._next_poll = 0.0
+        self._beat_now = threading.Event()
+        self._next_version_check = 0.0
+        self._next_observation = 0.0
+        self.doorbell = Doorbell(self.database, self.statuses, self._rung, self.stop)
+
+    # The pipe to the server.
+
+    def tell(self, event: events.Event) -> None:
+        """Send an event to the front end; one that is gone hears nothing."""
+        if self._connection is None:
+            return
+        with self._send_lock, contextlib.suppress(OSError, ValueError):
+            self._connection.send(event)
+
+    def _listen(self) -> None:
+        """Thread: commands from the server. Its end of the pipe closed means that it is gone."""
+        assert self._connection is not None
+        while True:
+            try:
+                command = self._connection.recv()
+            except (EOFError, OSError):
+                if not self.stop.is_set():
+                    log.warning("The program that started the %s daemon is gone; the daemon ends.", self.name)
+                self.ask_to_stop()
+                return
+            with self._commands_lock:
+                self._commands.append(command)
+            if command and command[0] == "stop":
+                self.ask_to_stop()
+            self.bell.ring("command")
+
+    def take_commands(self) -> list[tuple[Any, ...]]:
+        with self._commands_lock:
+            commands, self._commands = self._commands, []
+        return commands
+
+    def ask_to_stop(self, *_: object) -> None:
+        """Stop as soon as may be; may be called from any thread, or as a signal handler, and more than once."""
+        self.stop.set()
+        self.bell.ring("stop")
+
+    # Threads beside the loop.
+
+    def _rung(self, status: str) -> None:
+        self.bell.ring(status)
+
+    def _ring_the_doorbell(self) -> None:
+        if not self.doorbell.run():
+            log.info("The database offers no change stream: it is polled.")
+
+    def _beat(self) -> None:
+        """Thread of normal priority: one heartbeat for all that is held, each period and when asked at once."""
+        while not self.stop.is_set():
+            self._beat_now.wait(self.settings.heartbeat_frequency)
+            self._beat_now.clear()
+            if self.stop.is_set():
+                return
+            try:
+                self.send_heartbeats()
+            except DatabaseError as exc:
+                log.debug("A heartbeat was not sent: %s", exc)
+                self._beat_now.wait(min(1.0, self.settings.heartbeat_frequency / 4))
+                self._beat_now.set()
+            except Exception:
+                log.exception("A heartbeat of the %s daemon failed", self.name)
+
+    def send_heartbeats(self) -> None:
+        """Send one heartbeat for all that is held; subclasses write down what is no longer theirs."""
+
+    def _start_thread(self, target: Callable[[], None], name: str) -> None:
+        thread = threading.Thread(target=self._guarded, args=(target,), name=f"{self.name}-{name}", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _guarded(self, target: Callable[[], None]) -> None:
+        try:
+            target()
+        except Exception:
+            log.exception("A thread of the %s daemon failed", self.name)
+
+    def work(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+        """Do slow work beside the loop; the loop is woken at its end."""
+        future = self._pool.submit(function, *arguments)
+        future.add_done_callback(lambda _: self.bell.ring("work done"))
+        return future
+
+    # The loop.
+
+    def run(self) -> None:
+        if self._connection is not None:
+            self._start_thread(self._listen, "commands")
+        self._start_thread(self._ring_the_doorbell, "doorbell")
+        self._start_thread(self._beat, "heartbeat")
+        log.info("The %s daemon of %s on %s has started.", self.name, self.party.user, self.party.machine)
+        try:
+            pause = 0.0
+            while not self.stop.is_set():
+                rung = self.bell.wait(pause)
+                if rung - {"command", "work done", "child"}:
+                    self.look_soon()
+                if "cancelled" in rung:
+                    self._beat_now.set()
+                pause = self._safe_turn(clock.monotonic())
+        finally:
+            self._end()
+
+    def _safe_turn(self, now: float) -> float:
+        try:
+            return self.turn(now)
+        except GridComputeError as exc:
+            self.meet(exc, now)
+        except Exception:
+            log.exception("A turn of the %s daemon failed; it goes on", self.name)
+            self.tell(events.log_file_only(f"A turn of the {self.name} daemon failed; the log has the traceback."))
+        return 0.5
+
+    def turn(self, now: float) -> float:
+        """One round; returns the seconds that the loop may rest unless it is woken."""
+        raise NotImplementedError
+
+    def meet(self, exc: GridComputeError, now: float) -> None:
+        """Expected trouble becomes a named state; anything else is said once in the log and as a warning."""
+        name = trouble_name(exc)
+        if name == DATABASE_AWAY:
+            self.observed.broken()
+        if name:
+            self.trouble.enter(name, str(exc), now)
+        else:
+            log.warning("%s", exc)
+            self.tell(events.warning(str(exc)))
+
+    def look_soon(self) -> None:
+        """Look at the database at the next turn, and often for a while: a case may be put back for a moment."""
+        self._polling.reset()
+        self._next_poll = 0.0
+
+    def due_to_look(self, now: float) -> bool:
+        """Whether the database is to be asked for work now; the next time is set."""
+        if now < self._next_poll or self.trouble.blocks(DATABASE_AWAY, now):
+            return False
+        self._next_poll = now + self._polling.next()
+        return True
+
+    def check_version(self, now: float) -> bool:
+        """Whether this version is allowed; read again at each reconnect and every hour."""
+        if now >= self._next_version_check:
+            self.database.check_version()
+            self._next_version_check = now + config.versions_check_interval
+            self.trouble.leave(REFUSED, "This version is allowed.")
+        return REFUSED not in self.trouble
+
+    def database_answers(self) -> None:
+        """A call to the database came through: a trouble with it is over."""
+        if DATABASE_AWAY in self.trouble:
+            self.trouble.leave(DATABASE_AWAY, "The database answers again.")
+            self._next_version_check = 0.0
+
+    def due_to_observe(self, now: float) -> bool:
+        if now < self._next_observation or self.trouble.blocks(DATABASE_AWAY, now):
+            return False
+        self._next_observation = now + self.settings.heartbeat_frequency / 2
+        return True
+
+    def rest(self, now: float) -> float:
+        """Seconds until something is due by itself."""
+        until_poll = self._next_poll - now
+        return max(0.0, min(until_poll, self._next_observation - now, self.trouble.next_try(now) + 0.01))
+
+    def share_reads_well(self, now: float) -> bool:
+        """Whether the share is no trouble, or its probe passes again."""
+        if SHARE_AWAY not in self.trouble:
+            return True
+        if self.trouble.blocks(SHARE_AWAY, now):
+            return False
+        try:
+            self.share.probe()
+        except (ShareAway, ArchiveMissing) as exc:
+            self.trouble.enter(SHARE_AWAY, str(exc), now)
+            return False
+        self.trouble.leave(SHARE_AWAY, "The shared folder is there again.")
+        return True
+
+    def _end(self) -> None:
+        self.stop.set()
+        self._beat_now.set()
+        try:
+            self.give_back()
+        except Exception:
+            log.exception("The %s daemon could not give back all it held", self.name)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for thread in self._threads:
+            if not thread.name.endswith("commands"):
+                thread.join(timeout=1.5)
+        self.database.close()
+        log.info("The %s daemon has ended.", self.name)
+
+    def give_back(self) -> None:
+        """End what runs and give back what is held, within `config.daemon_stop` seconds."""
+
+
+def serve(kind: type[Daemon], orders: Orders, connection: Connection) -> None:
+    """Run a daemon in its own process until it is told to stop or its front end is gone, then end the process.
+
+    One daemon of a kind runs for one per-user folder: a second one waits until the first, whose front end may just
+    have been killed, has given back what it held.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl+C in the terminal is the front end's to answer
+    home = Home(Path(orders.home))
+    set_up_logging(home, kind.name, level=orders.log_level)
+    code = 0
+    try:
+        with FileLock(home.path / f"{kind.name}.lock"):
+            daemon = kind(orders, connection)
+            signal.signal(signal.SIGTERM, daemon.ask_to_stop)
+            daemon.run()
+    except Exception:
+        log.exception("The %s daemon failed", kind.name)
+        code = 1
+    connection.close()
+    logging.shutdown()
+    sys.stdout.flush()
+    # A worker thread that hangs on a share that went away must not keep the process.
+    os._exit(code)

@@ -1,0 +1,687 @@
+"""Daemon process: claims cases, supervises the child processes that run them, delivers results.
+
+Each `turn` is a list of short steps. What may be slow (the share, the write that ends an attempt) runs in a few worker
+threads beside the loop; plugin code runs in children alone. The table of what an end of an attempt means is `_settle`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import queue
+import shutil
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from gridcompute import clock, config, events
+from gridcompute.daemons.attempt import (
+    Attempt,
+    Leftover,
+    keep_output,
+    leftovers,
+    output_file,
+    prune_outputs,
+    remember_held,
+    remember_prepared,
+    tail_of,
+)
+from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
+from gridcompute.errors import GridComputeError, ShareAway, ShareError
+from gridcompute.grid import applications, cases, settings
+from gridcompute.grid.cases import Archive, Case
+from gridcompute.grid.database import object_id
+from gridcompute.grid.shared_folder import Prepared
+from gridcompute.machine.home import Home
+from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the share said this machine may process, at one look."""
+
+    applications: dict[str, applications.Application] = field(default_factory=dict)
+    shared: frozenset[str] = frozenset()  # applications that another machine may process too
+    listed: bool = False  # the CSV names this machine
+
+
+class Bench:
+    """Rule 4: a machine on which cases of several people fail in a row is benched for that application."""
+
+    def __init__(self) -> None:
+        self._failed: dict[str, list[str]] = {}
+        self._until: dict[str, float] = {}
+        self._times: dict[str, int] = {}
+
+    def succeeded(self, application: str) -> None:
+        self._failed.pop(application, None)
+        self._times.pop(application, None)
+
+    def failed(self, application: str, user: str, now: float) -> float | None:
+        """Count one failure; the seconds of the bench if it begins now."""
+        users = self._failed.setdefault(application, [])
+        users.append(user)
+        if len(users) < config.bench_failures or len(set(users)) < 2:
+            return None
+        self._failed.pop(application)
+        times = self._times[application] = self._times.get(application, 0) + 1
+        seconds = min(config.bench_time * 2 ** (times - 1), 3600.0)
+        self._until[application] = now + seconds
+        return seconds
+
+    def benched(self, application: str, now: float) -> bool:
+        return now < self._until.get(application, 0.0)
+
+
+class ProcessDaemon(Daemon):
+    """Claims cases for one machine and sees each attempt to its acknowledged end."""
+
+    name = "process"
+    statuses = (cases.TO_PROCESS, cases.CANCELLED)
+
+    def __init__(self, orders: Orders, connection: Connection | None = None, *, children: Children | None = None):
+        super().__init__(orders, connection)
+        home = Home(Path(orders.home))
+        self.work_folder, self.output_folder = home.work, home.output
+        self.children = children or Children(work=home.work, on_message=self._child_speaks)
+        self.wanted = orders.processes
+        self.attempts: dict[str, Attempt] = {}  # by token
+        self.allowed = Work()
+        self.bench = Bench()
+        self._looked: Future[Work] | None = None
+        self._next_share_look = 0.0
+        self._seen_share = False
+        self._asked_token: str | None = None
+        self._lost_tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._alone_since: float | None = None
+        self._next_roll_call = 0.0
+        self._leftovers: list[Leftover] | None = None
+        self._needed_bytes = 0
+        self._activity: tuple[int, int] | None = None
+        self._asked_to_terminate = False
+        self._next_prune = 0.0
+
+    def _child_speaks(self) -> None:
+        self.bell.ring("child")
+
+    # The turn.
+
+    def turn(self, now: float) -> float:
+        self._obey(now)
+        self._hear_children(now)
+        self._drop_lost(now)
+        self._end_overtime(now)
+        self._keep_to_number(now)
+        self._settle_ended(now)
+        self._read_share(now)
+        self._recover(now)
+        self._call_the_roll(now)
+        self._take_cases(now)
+        self._expire_leases(now)
+        self._report()
+        return min(self.rest(now), self._soonest(now))
+
+    def _soonest(self, now: float) -> float:
+        """Seconds until a step of an attempt is due by itself."""
+        moments = [now + 2.0]
+        for attempt in self.attempts.values():
+            if attempt.ended is not None and attempt.settling is None:
+                moments.append(attempt.settle_after)
+            if attempt.time_limit is not None and not attempt.paused and not attempt.ending:
+                moments.append(now + attempt.time_limit - attempt.run_time(now) + 0.01)
+        return max(0.01, min(moments) - now)
+
+    # Commands.
+
+    def _obey(self, now: float) -> None:
+        for command in self.take_commands():
+            name, arguments = command[0], command[1:]
+            if name == "processes":
+                self.wanted = int(arguments[0])
+                self._asked_to_terminate = False
+                self.look_soon()
+            elif name == "answer":
+                self._terminate_all(bool(arguments[0]))
+            elif name in ("pause", "resume", "terminate"):
+                self._act_on(name, str(arguments[0]), now)
+
+    def _terminate_all(self, yes: bool) -> None:
+        if yes and self.wanted == 0:
+            for attempt in self.attempts.values():
+                self._end(attempt, "terminated")
+
+    def _act_on(self, name: str, case_id: str, now: float) -> None:
+        for attempt in self.attempts.values():
+            if str(attempt.case.id) == case_id:
+                if name == "pause":
+                    attempt.pause(now)
+                elif name == "resume":
+                    attempt.resume(now)
+                else:
+                    self._end(attempt, "terminated")
+                self._show(attempt)
+
+    def _end(self, attempt: Attempt, why: str, grace: float = 1.0) -> None:
+        """End the processes of an attempt; what that means is decided when their end is confirmed."""
+        if attempt.ending and why != "lost":
+            return
+        attempt.ending = why
+        if attempt.child is not None and attempt.ended is None:
+            attempt.child.end(0.0 if why == "lost" else grace)
+
+    # Children.
+
+    def _hear_children(self, now: float) -> None:
+        for child, message in self.children.poll():
+            attempt = self._attempt_of(child)
+            if attempt is None:
+                continue
+            kind = message.get("kind")
+            if kind == "stage":
+                attempt.enter_stage(message["stage"], now)
+                self._show(attempt)
+            elif kind == "progress":
+                self._tell_progress(attempt, message, now)
+            elif kind == "outcome":
+                self._hear_outcome(attempt, message)
+            elif kind == "ended":
+                attempt.ended = message
+                attempt.running_since = None
+
+    def _attempt_of(self, child: Child) -> Attempt | None:
+        return next((attempt for attempt in self.attempts.values() if attempt.child is child), None)
+
+    def _hear_outcome(self, attempt: Attempt, message: dict[str, Any]) -> None:
+        attempt.outcome = message
+        if message["outcome"] == "done":
+            remember_prepared(attempt.work, Prepared(**message["prepared"]))
+
+    def _tell_progress(self, attempt: Attempt, message: dict[str, Any], now: float) -> None:
+        attempt.progress = {"fraction": message.get("fraction", 0.0), "text": message.get("text", "")}
+        self.tell(events.change_my_process(str(attempt.case.id), **attempt.progress))
+        if now - attempt.told >= 2.0 and DATABASE_AWAY not in self.trouble:
+            attempt.told = now
+            progress = attempt.progress
+            self.work(self._write_progress, attempt.case.id, attempt.token, progress["fraction"], progress["text"])
+
+    def _write_progress(self, case_id: Any, token: str, fraction: float, text: str) -> None:
+        try:
+            self.database.tell_progress(case_id, token, fraction, text)
+        except GridComputeError as exc:  # progress is a courtesy; the next beat meets the trouble by name
+            log.debug("The progress of case %s was not written: %s", case_id, exc)
+
+    # Ownership.
+
+    def send_heartbeats(self) -> None:
+        tokens = list(self.attempts)
+        if not self.database.beat(tokens):
+            for token in set(tokens) - self.database.still_held(tokens):
+                self._lost_tokens.put(token)
+                self.bell.ring("work done")
+
+    def _drop_lost(self, now: float) -> None:
+        """End what is no longer ours: cancelled, or taken by another after our lease. Nothing is written."""
+        while True:
+            try:
+                token = self._lost_tokens.get_nowait()
+            except queue.Empty:
+                return
+            attempt = self.attempts.get(token)
+            if attempt is not None and attempt.settling is None and attempt.ending != "lost":
+                log.info("Case %s is no longer held by this machine; its work is thrown away.", attempt.case.id)
+                self._end(attempt, "lost")
+
+    def _end_overtime(self, now: float) -> None:
+        for attempt in self.attempts.values():
+            if attempt.over_time(now):
+                self._end(attempt, "time limit")
+
+    def _keep_to_number(self, now: float) -> None:
+        """Pause the newest cases above the wanted number, resume the oldest below it; at zero ask about the rest."""
+        alive = sorted((a for a in self.attempts.values() if a.ended is None), key=lambda a: a.started)
+        for position, attempt in enumerate(alive):
+            if attempt.ending:
+                continue
+            if position >= self.wanted and not attempt.paused:
+                attempt.pause(now)
+                self._show(attempt)
+            elif position < self.wanted and attempt.paused:
+                attempt.resume(now)
+                self._show(attempt)
+        if self.wanted == 0 and alive and not self._asked_to_terminate:
+            self._asked_to_terminate = True
+            self.tell(events.terminate_process(len(alive)))
+
+    # The end of an attempt.
+
+    def _settle_ended(self, now: float) -> None:
+        for token, attempt in list(self.attempts.items()):
+            if attempt.settling is not None and attempt.settling.done():
+                self._hear_settled(token, attempt, now)
+            elif attempt.ended is not None and attempt.settling is None and now >= attempt.settle_after:
+                attempt.settling = self.work(self._settle, attempt)
+
+    def _hear_settled(self, token: str, attempt: Attempt, now: float) -> None:
+        assert attempt.settling is not None
+        future, attempt.settling = attempt.settling, None
+        exc = future.exception()
+        if isinstance(exc, GridComputeError):  # kept and tried again: nothing finished is lost
+            self.meet(exc, now)
+            attempt.settle_after = now + max(0.2, min(self.trouble.next_try(now), 15.0))
+            return
+        if exc is not None:
+            log.error("Case %s could not be settled; it is tried again", attempt.case.id, exc_info=exc)
+            attempt.settle_after = now + 15.0
+            return
+        del self.attempts[token]
+        self._forget_folder(attempt.work)
+        self.tell(events.remove_my_process(str(attempt.case.id), future.result()))
+        self.look_soon()
+
+    def _settle(self, attempt: Attempt) -> str:
+        """In a worker thread: the write that ends an attempt. May be called again after any expected error.
+
+        Returns done, failed, handed back or lost. Rule 4 decides who pays: the application for what it did, nobody
+        for a quit, a lost helper, the share, the disk.
+        """
+        outcome = attempt.outcome or {}
+        what = outcome.get("outcome")
+        if attempt.ending == "lost":
+            return self._throw_away(attempt)
+        if what == "done":
+            return self._deliver(attempt, Prepared(**outcome["prepared"]))
+        if attempt.ending in ("quit", "terminated"):
+            avoid = config.avoid_time if attempt.ending == "terminated" else 0.0
+            return self._hand_back(attempt, pause=0.0, avoid=avoid if attempt.avoid else 0.0)
+        if attempt.ending == "time limit":
+            assert attempt.time_limit is not None
+            return self._fail(attempt, f"process.py took longer than its time limit of {attempt.time_limit:g} s")
+        if what in ("share", "disk"):
+            self._own_trouble(SHARE_AWAY if what == "share" else DISK_FULL, attempt, outcome.get("message", ""))
+            return self._hand_back(attempt, pause=0.5, avoid=attempt.avoid)
+        if what in ("failed", "input", "internal"):
+            return self._fail(attempt, outcome.get("message", what), outcome.get("traceback", ""))
+        assert attempt.ended is not None
+        if attempt.ended.get("lost"):
+            return self._hand_back(attempt, pause=0.0, avoid=0.0)
+        end = describe_end(attempt.ended.get("exit"), attempt.ended.get("signal"))
+        return self._fail(attempt, f"The process of the case ended without a result: {end}")
+
+    def _own_trouble(self, name: str, attempt: Attempt, message: str) -> None:
+        """Hard case 7: this machine claims nothing until a probe of what it misses passes."""
+        if name == DISK_FULL and attempt.case.input is not None:
+            self._needed_bytes = max(self._needed_bytes, 3 * attempt.case.input.size + 1_000_000)
+        self.trouble.enter(name, message, clock.monotonic(), first=1.0, limit=60.0)
+
+    def _deliver(self, attempt: Attempt, prepared: Prepared) -> str:
+        """Publish the result and complete the case; the token is asked for just before the rename."""
+        case, token = attempt.case, attempt.token
+        if not self.database.holds(case.id, token):
+            return self._after_doubt(attempt, prepared)
+        self.share.publish(prepared)
+        tail, place = self._keep_output(attempt)
+        result = Archive(prepared.path, prepared.size, prepared.sha256)
+        if not self.database.complete(case.id, token, result, output=tail, place=place):
+            return self._after_doubt(attempt, prepared)
+        self.database_answers()
+        self.bench.succeeded(case.application)
+        log.info("Case %s (%s) is processed.", case.id, case.application)
+        return "done"
+
+    def _after_doubt(self, attempt: Attempt, prepared: Prepared) -> str:
+        """The token is no longer ours: either our completion had gone through, or the result is thrown away."""
+        now = self.database.case(attempt.case.id)
+        if now is not None and now.result_token == attempt.token:
+            return "done"
+        return self._throw_away(attempt, prepared, named=now)
+
+    def _throw_away(self, attempt: Attempt, prepared: Prepared | None = None, named: Case | None = None) -> str:
+        """Delete what this attempt made and no case names; nothing is written to the database."""
+        if prepared is None and attempt.outcome and attempt.outcome.get("outcome") == "done":
+            prepared = Prepared(**attempt.outcome["prepared"])
+            named = self.database.case(attempt.case.id)
+        if prepared is not None and not (named and named.result and named.result.path == prepared.path):
+            self.share.discard(prepared)
+            self.share.remove(prepared.path)
+        else:
+            self._discard_part(attempt)
+        return "lost"
+
+    def _discard_part(self, attempt: Attempt) -> None:
+        """Remove a result that was cut off while it was written."""
+        self.share.discard_part("Results", attempt.case.origin_user, attempt.case.origin_machine, attempt.stem)
+
+    def _fail(self, attempt: Attempt, reason: str, traceback: str = "") -> str:
+        """T5: the application failed; output and traceback are kept."""
+        self._discard_part(attempt)
+        case = attempt.case
+        tail, place = self._keep_output(attempt)
+        mine = self.database.fail(
+            case.id,
+            attempt.token,
+            f"{case.application} on {self.party.machine}: {reason}"[:2000],
+            machine=self.party.machine,
+            user=self.party.user,
+            attempts=attempt.attempts,
+            pause=min(config.retry_pause * 2**case.failures, config.retry_pause_limit),
+            avoid=attempt.avoid,
+            traceback=traceback[-16_000:],
+            output=tail,
+            place=place,
+        )
+        self.database_answers()
+        if not mine:
+            return "lost"
+        log.warning("Case %s (%s) failed: %s", case.id, case.application, reason)
+        benched = self.bench.failed(case.application, case.origin_user, clock.monotonic())
+        if benched:
+            self.tell(
+                events.warning(
+                    f"Cases of several people failed with {case.application} on this machine: it takes none of them "
+                    f"for {benched / 60:.0f} minutes. 'gridcompute log {case.id}' shows what the application said."
+                )
+            )
+        return "failed"
+
+    def _hand_back(self, attempt: Attempt, *, pause: float, avoid: float) -> str:
+        """T6: give the case back, nothing counted; the end of its processes is confirmed."""
+        with contextlib.suppress(ShareError):  # the part is found again by the sweep of the next start
+            self._discard_part(attempt)
+        mine = self.database.hand_back(
+            attempt.case.id, attempt.token, pause=pause, machine=self.party.machine, avoid=avoid
+        )
+        self.database_answers()
+        log.info("Case %s (%s) is handed back.", attempt.case.id, attempt.case.application)
+        return "handed back" if mine else "lost"
+
+    def _keep_output(self, attempt: Attempt) -> tuple[str, dict[str, Any] | None]:
+        target = output_file(self.output_folder, attempt.case.id, attempt.case.attempt)
+        if attempt.child is not None:
+            keep_output(attempt.child.output_path, target)
+        tail, size = tail_of(target)
+        return tail, ({"machine": self.party.machine, "bytes": size} if size else None)
+
+    def _forget_folder(self, work: Path) -> None:
+        try:
+            remove_tree(work)
+        except OSError as exc:
+            log.warning("Cannot remove the work folder %s: %s. The next start tries again.", work, exc)
+
+    # What the share allows.
+
+    def _read_share(self, now: float) -> None:
+        """Applications and the CSV are read anew while running, beside the loop."""
+        if self._looked is not None and self._looked.done():
+            future, self._looked = self._looked, None
+            exc = future.exception()
+            if exc is None:
+                self._allow(future.result())
+                self.trouble.leave(SHARE_AWAY, "The shared folder is there again.")
+            elif isinstance(exc, ShareAway):
+                self.trouble.enter(SHARE_AWAY, str(exc), now)
+            elif isinstance(exc, GridComputeError):
+                self.meet(exc, now)
+            else:
+                log.error("The shared folder could not be read", exc_info=exc)
+        if self._looked is None and now >= self._next_share_look:
+            self._next_share_look = now + (10.0 if self._seen_share else 1.0)
+            self._looked = self.work(self._look_at_share)
+
+    def _look_at_share(self) -> Work:
+        table = self.share.read_software()
+        mine = settings.software_of(table, self.party.machine)
+        scan = applications.scan(self.share.applications_path)
+        allowed = {name: one for name, one in scan.applications.items() if one.process and name in (mine or ())}
+        others = frozenset(
+            name
+            for machine, names in table.items()
+            if machine.casefold() != self.party.machine.casefold()
+            for name in names
+        )
+        return Work(allowed, others, mine is not None)
+
+    def _allow(self, work: Work) -> None:
+        if not self._seen_share:
+            names = ", ".join(sorted(work.applications)) or "no application"
+            log.info("This machine (%s) may process: %s.", self.party.machine, names)
+            if not work.listed and self.wanted:
+                self.tell(
+                    events.warning(
+                        f"Software_Per_Machine.csv does not name this machine ({self.party.machine}): it submits and "
+                        "receives, but processes nothing. The administrator adds a row for it."
+                    )
+                )
+        if set(work.applications) != set(self.allowed.applications):
+            self.look_soon()
+        self._seen_share, self.allowed = True, work
+
+    # What earlier daemons left.
+
+    def _recover(self, now: float) -> None:
+        """Once, before the first claim: deliver results that are still ours, remove what no case names."""
+        if self.trouble.blocks(DATABASE_AWAY, now) or self.trouble.blocks(SHARE_AWAY, now):
+            return
+        if self._leftovers is None:
+            self._leftovers = list(leftovers(self.work_folder))
+        while self._leftovers:
+            self._recover_one(self._leftovers[0])
+            self._leftovers.pop(0)
+
+    def _recover_one(self, left: Leftover) -> None:
+        if left.pid is not None:
+            wait_until_gone(left.pid, 5.0)
+        if left.token and not (left.prepared and self._deliver_late(left)):
+            if left.prepared:
+                self.share.discard(left.prepared)
+                if left.prepared.path not in self.database.named_archives([left.prepared.path]):
+                    self.share.remove(left.prepared.path)
+            self.share.discard_part("Results", left.user, left.machine, f"{left.case_id}-{left.attempt}")
+        self._forget_folder(left.work)
+
+    def _deliver_late(self, left: Leftover) -> bool:
+        """A result that was finished before the crash and whose token still holds."""
+        assert left.prepared is not None
+        case_id = object_id(left.case_id)
+        if not self.database.holds(case_id, left.token):
+            return False
+        try:
+            self.share.publish(left.prepared)
+        except ShareAway:
+            raise
+        except ShareError as exc:
+            log.warning("The finished result of case %s could not be delivered: %s", left.case_id, exc)
+            return False
+        result = Archive(left.prepared.path, left.prepared.size, left.prepared.sha256)
+        done = self.database.complete(case_id, left.token, result)
+        if done:
+            log.info("The result of case %s, finished before the last end, is delivered.", left.case_id)
+        return done
+
+    def _call_the_roll(self, now: float) -> None:
+        """Hard case 4: a case held under this installation's name that does not run here goes back, uncounted."""
+        if now < self._next_roll_call or self._leftovers or self.trouble.blocks(DATABASE_AWAY, now):
+            return
+        for case in self.database.under_name_of(self.party.installation):
+            token = case.token or ""
+            held = self.attempts.get(token)
+            if held is None or held.case.id != case.id:
+                log.info("Case %s stands under this machine's name but does not run here; it goes back.", case.id)
+                self.database.hand_back(case.id, token)
+        self._next_roll_call = now + self.settings.heartbeat_frequency
+        if now >= self._next_prune:
+            self._next_prune = now + 3600.0
+            self.work(self._prune)
+
+    def _prune(self) -> None:
+        prune_outputs(self.output_folder, days=30.0, bytes_kept=500_000_000, now=time.time())
+
+    # Claims.
+
+    def _take_cases(self, now: float) -> None:
+        free = self.wanted - len(self.attempts)
+        if free <= 0 or not self._seen_share or self._leftovers or not self.due_to_look(now):
+            return
+        if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
+            return
+        claimable = [name for name in self.allowed.applications if not self.bench.benched(name, now)]
+        if not claimable or self._waits_for_a_lone_case(claimable, now):
+            return
+        while free > 0 and not self.stop.is_set():
+            attempt = self._claim(claimable)
+            if attempt is None:
+                break
+            free -= 1
+            if attempt.case.alone:
+                break
+        self.database_answers()
+
+    def _waits_for_a_lone_case(self, claimable: list[str], now: float) -> bool:
+        """Rule 4: a case that took machines down runs alone; the machine is emptied for one that has waited a while."""
+        if any(attempt.case.alone for attempt in self.attempts.values()):
+            return True
+        if not self.attempts or not self.database.must_run_alone(self.party, claimable):
+            self._alone_since = None
+            return False
+        if self._alone_since is None:
+            self._alone_since = now
+        return now - self._alone_since > 5.0
+
+    def _claim(self, claimable: list[str]) -> Attempt | None:
+        """T2, with the question after a claim whose reply was lost."""
+        if self._asked_token is not None:
+            case, token = self.database.claimed(self._asked_token), self._asked_token
+            self._asked_token = None
+            if case is not None and token not in self.attempts:
+                return self._start(case, token)
+        token = self._asked_token = cases.new_token()
+        case = self.database.claim(self.party, claimable, token, alone=not self.attempts)
+        self._asked_token = None
+        return self._start(case, token) if case is not None else None
+
+    def _start(self, case: Case, token: str) -> Attempt:
+        """Run a claimed case in a child process."""
+        now = clock.monotonic()
+        application = self.allowed.applications[case.application]
+        said = application.settings
+        work = self.work_folder / f"{case.id}-{case.attempt}-{token[:6]}"
+        attempt = Attempt(
+            case,
+            token,
+            work,
+            now,
+            time_limit=said.time_limit,
+            attempts=said.attempts or self.settings.attempts,
+            avoid=config.avoid_time if case.application in self.allowed.shared else 0.0,
+        )
+        self.attempts[token] = attempt
+        assert case.input is not None
+        job = {
+            "mode": "process",
+            "case": str(case.id),
+            "application": case.application,
+            "application_path": str(application.path),
+            "share": str(self.share.root),
+            "input": case.input.document(),
+            "result": {"user": case.origin_user, "machine": case.origin_machine, "stem": attempt.stem},
+            "work": str(work),
+        }
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+            remember_held(work, case, token, None)
+            attempt.child = self.children.start(job)
+            remember_held(work, case, token, attempt.child.pid)
+        except OSError as exc:  # this machine's own trouble: nothing is counted
+            message = f"Cannot prepare {work} for a case: {exc}. Free some space, or see who may write there."
+            log.warning("%s", message)
+            attempt.outcome = {"outcome": "disk", "message": message}
+            if attempt.child is None:
+                attempt.ended = {"lost": True}
+        self.tell(events.add_my_process(self._row(attempt)))
+        return attempt
+
+    def _disk_has_room(self, now: float) -> bool:
+        if DISK_FULL not in self.trouble:
+            return True
+        if self.trouble.blocks(DISK_FULL, now):
+            return False
+        usage = [shutil.disk_usage(self.work_folder)]
+        with contextlib.suppress(OSError):
+            usage.append(shutil.disk_usage(self.share.root))
+        for one in usage:
+            if one.free < min(self._needed_bytes, one.total // 2):
+                self.trouble.enter(DISK_FULL, f"{one.free:,} bytes are free.", now)
+                return False
+        self.trouble.leave(DISK_FULL, "There is space again.")
+        self._needed_bytes = 0
+        return True
+
+    # Leases of others.
+
+    def _expire_leases(self, now: float) -> None:
+        """T7: take back the cases of machines that gave no sign for two periods of our own clock."""
+        if not self.due_to_observe(now) or REFUSED in self.trouble:
+            return
+        for seen in self.observed.look(self.database.expired(), now):
+            if seen.token in self.attempts:  # our own beats do not get through: no reason to expire ourselves
+                continue
+            if self.database.expire(seen):
+                log.warning("Case %s was lost by its machine; it is taken back.", seen.id)
+        self.database_answers()
+
+    # What the front end shows.
+
+    def _row(self, attempt: Attempt) -> dict[str, Any]:
+        case = attempt.case
+        return {
+            "id": str(case.id),
+            "pid": attempt.child.pid if attempt.child else None,
+            "application": case.application,
+            "origin": f"{case.origin_user} on {case.origin_machine}",
+            "attempt": case.attempt,
+            "status": self._status(attempt),
+        }
+
+    @staticmethod
+    def _status(attempt: Attempt) -> str:
+        if attempt.ending:
+            return "ending"
+        return "paused" if attempt.paused else attempt.stage
+
+    def _show(self, attempt: Attempt) -> None:
+        self.tell(events.change_my_process(str(attempt.case.id), status=self._status(attempt)))
+
+    def _report(self) -> None:
+        activity = (len(self.attempts), sum(attempt.ended is not None for attempt in self.attempts.values()))
+        if activity != self._activity:
+            self._activity = activity
+            self.tell(events.activity(self.name, running=activity[0], waiting=activity[1]))
+
+    # The end.
+
+    def give_back(self) -> None:
+        """End all cases as trees, then hand them back or deliver what was finished.
+
+        The database is asked for a few seconds only: what can't be said now is put right by the roll call and the
+        leftovers of the next start, or by T7.
+        """
+        deadline = clock.monotonic() + config.daemon_stop
+        for attempt in list(self.attempts.values()):
+            self._end(attempt, "quit", grace=1.0)
+        while self.attempts and clock.monotonic() < deadline:
+            now = clock.monotonic()
+            self._hear_children(now)
+            self._settle_ended(now)
+            self.bell.wait(0.05)
+        if self.attempts:
+            log.warning("%d cases could not be given back in time; the next start does it.", len(self.attempts))
+        self.children.close(max(0.0, deadline - clock.monotonic()) and 0.5)
+
+
+def run_daemon_process(orders: Orders, connection: Connection) -> None:
+    """The top of the daemon's own process; returns when it was told to stop or its front end is gone."""
+    serve(ProcessDaemon, orders, connection)
