@@ -1,0 +1,428 @@
+"""Daemon receive: brings the results of this user's cases home and runs receive.py on them.
+
+receive.py cannot run exactly once; it runs at least once and is finished once (protocol, hard case 6). The child writes
+*begun* just before it and *done* right after it, flushed to disk; done is only reported again, never run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import queue
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from gridcompute import clock, config, events
+from gridcompute.daemons.attempt import leftovers, remember_held, tail_of
+from gridcompute.daemons.loop import (
+    DATABASE_AWAY,
+    DISK_FULL,
+    REFUSED,
+    SHARE_AWAY,
+    Daemon,
+    ObservedLeases,
+    Orders,
+    serve,
+)
+from gridcompute.errors import GridComputeError, ShareAway
+from gridcompute.grid import cases
+from gridcompute.grid.cases import Case
+from gridcompute.machine.home import Home
+from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
+
+log = logging.getLogger(__name__)
+
+side_by_side = 3
+"""Results that are fetched at the same time; the receive_case of one application runs for one case at a time."""
+
+
+@dataclass
+class Receiving:
+    """A result that this daemon holds under `token`."""
+
+    case: Case
+    token: str
+    work: Path
+    started: float  # monotonic
+    child: Child | None = None
+    running_since: float | None = None
+    ending: str = ""
+    outcome: dict[str, Any] | None = None
+    ended: dict[str, Any] | None = None
+    settling: Future[str] | None = None
+    settle_after: float = 0.0
+
+
+class Markers:
+    """The files by which one case's receive.py is begun once at a time and finished once."""
+
+    def __init__(self, journal: Path, case_id: Any, application: str):
+        folder = journal / "received"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.begun, self.done = folder / f"{case_id}.begun", folder / f"{case_id}.done"
+        self.lock = folder / f"{case_id}.lock"
+        name = hashlib.sha256(application.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        self.turn = folder / f"application-{name}.lock"
+
+    def forget(self) -> None:
+        """The database knows: nothing of this case needs to be remembered."""
+        for path in (self.begun, self.done, self.lock):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+class ReceiveDaemon(Daemon):
+    """Claims the results of one user, machine and installation, and sees each to `received`."""
+
+    name = "receive"
+    statuses = (cases.PROCESSED,)
+
+    def __init__(self, orders: Orders, connection: Connection | None = None, *, children: Children | None = None):
+        super().__init__(orders, connection)
+        home = Home(Path(orders.home))
+        self.journal = home.journal
+        self.work_folder = home.work / "receive"
+        self.children = children or Children(work=self.work_folder, on_message=self._child_speaks)
+        self.held: dict[str, Receiving] = {}
+        self.observed = ObservedLeases(self.settings.heartbeat_frequency)
+        self._asked_token: str | None = None
+        self._lost_tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._removal: Future[int] | None = None
+        self._next_removal = 0.0
+        self._next_retention = 0.0
+        self._swept = False
+        self._activity: tuple[int, int] | None = None
+
+    def _child_speaks(self) -> None:
+        self.bell.ring("child")
+
+    def turn(self, now: float) -> float:
+        self.take_commands()  # this daemon knows no command but stop
+        self._hear_children(now)
+        self._drop_lost()
+        self._settle_ended(now)
+        self._sweep()
+        self._take_results(now)
+        self._take_over(now)
+        self._remove_archives(now)
+        self._report()
+        moments = [r.settle_after - now for r in self.held.values() if r.ended is not None and r.settling is None]
+        return max(0.01, min([self.rest(now), 2.0, *moments]))
+
+    # Children.
+
+    def _hear_children(self, now: float) -> None:
+        for child, message in self.children.poll():
+            receiving = next((one for one in self.held.values() if one.child is child), None)
+            if receiving is None:
+                continue
+            kind = message.get("kind")
+            if kind == "stage" and message["stage"] == "run":
+                receiving.running_since = now
+            elif kind == "outcome":
+                receiving.outcome = message
+            elif kind == "ended":
+                receiving.ended = message
+        for receiving in self.held.values():
+            since = receiving.running_since
+            if since is not None and not receiving.ending and now - since > config.receive_time_limit:
+                self._end_one(receiving, "time limit")
+
+    def _end_one(self, receiving: Receiving, why: str) -> None:
+        receiving.ending = why
+        if receiving.child is not None and receiving.ended is None:
+            receiving.child.end(0.0 if why == "lost" else 1.0)
+
+    def send_heartbeats(self) -> None:
+        tokens = list(self.held)
+        for token in set(tokens) - self.database.beat_receiver(tokens):
+            self._lost_tokens.put(token)
+            self.bell.ring("work done")
+
+    def _drop_lost(self) -> None:
+        while True:
+            try:
+                receiving = self.held.get(self._lost_tokens.get_nowait())
+            except queue.Empty:
+                return
+            if receiving is not None and receiving.settling is None and receiving.ended is None:
+                self._end_one(receiving, "lost")
+
+    # The end of receiving a result.
+
+    def _settle_ended(self, now: float) -> None:
+        for token, receiving in list(self.held.items()):
+            if receiving.settling is not None and receiving.settling.done():
+                self._hear_settled(token, receiving, now)
+            elif receiving.ended is not None and receiving.settling is None and now >= receiving.settle_after:
+                receiving.settling = self.work(self._settle, receiving)
+
+    def _hear_settled(self, token: str, receiving: Receiving, now: float) -> None:
+        assert receiving.settling is not None
+        future, receiving.settling = receiving.settling, None
+        exc = future.exception()
+        if exc is not None:
+            if isinstance(exc, GridComputeError):
+                self.meet(exc, now)
+            else:
+                log.error("Case %s could not be settled; it is tried again", receiving.case.id, exc_info=exc)
+            receiving.settle_after = now + max(0.2, min(self.trouble.next_try(now), 15.0))
+            return
+        del self.held[token]
+        with contextlib.suppress(OSError):  # the sweep of the next start removes it
+            remove_tree(receiving.work)
+        outcome = future.result()
+        case = receiving.case
+        if outcome == "received":
+            self._next_removal = 0.0
+            self.tell(events.case_received(str(case.id), case.application))
+        elif outcome.startswith("failed"):
+            self.tell(events.case_failed(str(case.id), case.application, outcome.partition(": ")[2]))
+        self.look_soon()
+
+    def _settle(self, receiving: Receiving) -> str:
+        """In a worker thread: the write that ends a receiver's claim. May be called again after any expected error."""
+        outcome = receiving.outcome or {}
+        what = outcome.get("outcome")
+        markers = self._markers(receiving.case)
+        if what == "done" or markers.done.exists():
+            return self._received(receiving, markers)
+        if receiving.ending == "lost":
+            return "lost"
+        if receiving.ending == "time limit":
+            return self._failed(receiving, f"receive.py took longer than {config.receive_time_limit:g} s")
+        if receiving.ending == "quit" or what == "busy":
+            return self._release(receiving, 0.0 if receiving.ending else 1.0)
+        if what in ("share", "disk"):
+            name = SHARE_AWAY if what == "share" else DISK_FULL
+            self.trouble.enter(name, outcome.get("message", ""), clock.monotonic(), first=1.0, limit=60.0)
+            return self._release(receiving, 0.5)
+        if what == "input":
+            return self._result_lost(receiving, outcome.get("message", ""))
+        if what in ("failed", "internal"):
+            return self._failed(receiving, outcome.get("message", what), outcome.get("traceback", ""))
+        assert receiving.ended is not None
+        if receiving.ended.get("lost"):
+            return self._release(receiving, 0.0)
+        end = describe_end(receiving.ended.get("exit"), receiving.ended.get("signal"))
+        return self._failed(receiving, f"The process of receive.py ended early: {end}")
+
+    def _received(self, receiving: Receiving, markers: Markers) -> str:
+        """T10. Done is remembered on disk until the database has acknowledged it."""
+        case = receiving.case
+        if not self.database.received(case.id, receiving.token):
+            return "lost"
+        self.database_answers()
+        markers.forget()
+        log.info("Case %s (%s) is received.", case.id, case.application)
+        return "received"
+
+    def _failed(self, receiving: Receiving, reason: str, traceback: str = "") -> str:
+        case = receiving.case
+        tail, _ = tail_of(receiving.child.output_path if receiving.child else None)
+        log.warning("Case %s (%s) could not be received: %s", case.id, case.application, reason)
+        self.database.receive_failed(
+            case.id,
+            receiving.token,
+            reason[:2000],
+            attempts=config.receive_attempts,
+            pause=min(config.retry_pause * 2**case.receive_failures, config.retry_pause_limit),
+            traceback=traceback[-16_000:],
+            output=tail,
+        )
+        self.database_answers()
+        return f"failed: {reason}"
+
+    def _release(self, receiving: Receiving, pause: float) -> str:
+        self.database.release_result(receiving.case.id, receiving.token, pause=pause)
+        self.database_answers()
+        return "released"
+
+    def _result_lost(self, receiving: Receiving, reason: str) -> str:
+        """T12. The result is missing or damaged although the share reads well; the input is still there."""
+        self.share.probe()
+        case = receiving.case
+        if self.database.result_lost(case.id, receiving.token, reason[:500]) and case.result is not None:
+            log.warning("The result of case %s is lost, it is processed again: %s", case.id, reason)
+            self.share.remove(case.result.path)
+        self.database_answers()
+        return "result lost"
+
+    # Claims.
+
+    def _take_results(self, now: float) -> None:
+        if len(self.held) >= side_by_side or not self._swept or not self.due_to_look(now):
+            return
+        if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
+            return
+        while len(self.held) < side_by_side and not self.stop.is_set():
+            if not self._claim():
+                break
+        self.database_answers()
+
+    def _claim(self) -> bool:
+        """T9, with the question after a claim whose reply was lost."""
+        if self._asked_token is not None:
+            case, token = self.database.claimed_result(self._asked_token), self._asked_token
+            self._asked_token = None
+            if case is not None and token not in self.held:
+                self._start(case, token)
+                return True
+        token = self._asked_token = cases.new_token()
+        case = self.database.claim_result(self.party, token)
+        self._asked_token = None
+        if case is None:
+            return False
+        self._start(case, token)
+        return True
+
+    def _take_over(self, now: float) -> None:
+        """T9. Results whose receiver gave no sign for two periods of our own clock."""
+        if not self.due_to_observe(now) or REFUSED in self.trouble or len(self.held) >= side_by_side:
+            return
+        for seen in self.observed.look(self.database.silent_receivers(self.party), now):
+            if seen.token not in self.held and len(self.held) < side_by_side:
+                token = cases.new_token()
+                case = self.database.take_over_result(seen, self.party, token)
+                if case is not None:
+                    self._start(case, token)
+        self.database_answers()
+
+    def _markers(self, case: Case) -> Markers:
+        return Markers(self.journal, case.id, case.application)
+
+    def _start(self, case: Case, token: str) -> None:
+        """Fetch a result and run receive.py on it in a child process."""
+        work = self.work_folder / f"{case.id}-{token[:6]}"
+        receiving = Receiving(case, token, work, clock.monotonic())
+        self.held[token] = receiving
+        assert case.result is not None
+        try:
+            markers = self._markers(case)
+            work.mkdir(parents=True, exist_ok=True)
+            receiving.child = self.children.start(
+                {
+                    "mode": "receive",
+                    "case": str(case.id),
+                    "application": case.application,
+                    "application_path": str(self.share.applications_path / case.application),
+                    "share": str(self.share.root),
+                    "input": case.result.document(),
+                    "work": str(work),
+                    "begun": str(markers.begun),
+                    "done": str(markers.done),
+                    "lock": str(markers.lock),
+                    "turn": str(markers.turn),
+                }
+            )
+            remember_held(work, case, token, receiving.child.pid)
+        except OSError as exc:
+            message = f"Cannot prepare {work} for a result: {exc}. Free some space, or see who may write there."
+            receiving.outcome = {"outcome": "disk", "message": message}
+            if receiving.child is None:
+                receiving.ended = {"lost": True}
+
+    def _disk_has_room(self, now: float) -> bool:
+        if DISK_FULL not in self.trouble:
+            return True
+        if self.trouble.blocks(DISK_FULL, now):
+            return False
+        if shutil.disk_usage(self.journal).free < 1_000_000:
+            self.trouble.enter(DISK_FULL, "This computer's disk is full.", now)
+            return False
+        self.trouble.leave(DISK_FULL, "There is space again.")
+        return True
+
+    # Archives that are no longer needed.
+
+    def _remove_archives(self, now: float) -> None:
+        """After T10 and T14: delete both archives, then say so; a removal cut off by a crash is resumed."""
+        if self._removal is not None and self._removal.done():
+            future, self._removal = self._removal, None
+            exc = future.exception()
+            if isinstance(exc, GridComputeError):
+                self.meet(exc, now)
+            elif exc is not None:
+                log.error("Archives could not be removed; it is tried again", exc_info=exc)
+            if exc is not None:
+                self._next_removal = now + 5.0
+            elif future.result() >= 1000:  # more stand behind the page that was read
+                self._next_removal = now
+        if self._removal is None and now >= self._next_removal and not self._blocked(now):
+            self._next_removal = now + 60.0
+            retention = now >= self._next_retention
+            self._next_retention = now + 3600.0 if retention else self._next_retention
+            self._removal = self.work(self._remove_all, retention)
+
+    def _blocked(self, now: float) -> bool:
+        return self.trouble.blocks(DATABASE_AWAY, now) or self.trouble.blocks(SHARE_AWAY, now)
+
+    def _remove_all(self, retention: bool) -> int:
+        if retention:
+            for case_id in self.database.past_retention(self.party, self.settings.retention_days):
+                self.database.begin_removal(case_id, self.party.user)
+        found = self.database.removals(self.party)
+        remove_files(self, found)
+        return len(found)
+
+    def _sweep(self) -> None:
+        """Once: the work folders of receivers that were killed; what they held is taken over by T9."""
+        if self._swept:
+            return
+        for left in leftovers(self.work_folder):
+            if left.pid is not None:
+                wait_until_gone(left.pid, 5.0)
+            with contextlib.suppress(OSError):
+                remove_tree(left.work)
+        self._swept = True
+
+    def _report(self) -> None:
+        removing = 1 if self._removal is not None else 0
+        activity = (len(self.held), removing)
+        if activity != self._activity:
+            self._activity = activity
+            self.tell(events.activity(self.name, running=activity[0], waiting=activity[1]))
+
+    def give_back(self) -> None:
+        """Let a running receive.py finish for a while, then end it, release what is held and remove what is due."""
+        deadline = clock.monotonic() + config.daemon_stop
+        patience = clock.monotonic() + config.daemon_stop / 2
+        while self.held and clock.monotonic() < deadline:
+            now = clock.monotonic()
+            if now > patience:
+                for receiving in self.held.values():
+                    if not receiving.ending:
+                        self._end_one(receiving, "quit")
+            self._hear_children(now)
+            self._settle_ended(now)
+            self.bell.wait(0.05)
+        self.children.close(0.5)
+        if not self._blocked(clock.monotonic()):
+            with contextlib.suppress(GridComputeError):  # resumed by the next start
+                self._remove_all(retention=False)
+
+
+def remove_files(daemon: Daemon, found: Sequence[Case]) -> None:
+    """Delete the archives of `found` from the share, then write that down; a missing file is done already."""
+    gone = []
+    try:
+        for case in found:
+            for archive in (case.input, case.result):
+                if archive is not None:
+                    daemon.share.remove(archive.path)
+            gone.append(case.id)
+    except ShareAway as exc:
+        daemon.meet(exc, clock.monotonic())
+    finally:
+        daemon.database.removed(gone)
+
+
+def run_daemon_receive(orders: Orders, connection: Connection) -> None:
+    """The top of the daemon's own process; returns when it was told to stop or its front end is gone."""
+    serve(ReceiveDaemon, orders, connection)
