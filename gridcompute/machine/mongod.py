@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 from gridcompute.config import database_name
 from gridcompute.errors import MongodError
+from gridcompute.machine.guard import Guard
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
@@ -137,7 +138,7 @@ class PrivateMongod:
         self._port_is_free_choice = port == 0
         self._port_was_served = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard: _Guard | None = None
+        self._guard: Guard | None = None
         self._stopping = threading.Lock()
         self._administrator_password = ""
 
@@ -183,6 +184,12 @@ class PrivateMongod:
         """The process id of the server last started; None before the first start and after `stop`."""
         process = self._process
         return process.pid if process else None
+
+    @property
+    def process_ids(self) -> set[int]:
+        """The process ids of the server and of the helper that ends it with this program, as far as they run."""
+        guards = {self._guard.pid} if self._guard and self._guard.pid else set()
+        return guards | ({self._process.pid} if self._process else set())
 
     @property
     def log_path(self) -> Path:
@@ -301,7 +308,7 @@ class PrivateMongod:
 
     def _launch_once(self, addresses: list[str], deadline: float) -> int | None:
         """Start the process and return None once it listens, or its exit code."""
-        guard = self._guard = _Guard()
+        guard = self._guard = Guard()
         with self._new_log() as log:
             try:
                 process = self._process = subprocess.Popen(
@@ -484,17 +491,23 @@ def _write_once(path: Path, text: str, mode: int) -> None:
 
 def _last_words(log_path: Path) -> str:
     """The last complaint in a log of the server's: of its own JSON lines, or what the system's loader printed."""
-    complaint = "it printed nothing."
+    complaint = "it printed nothing"
     for line in log_path.read_text("utf-8", "replace").splitlines():
         try:
-            record = json.loads(line)
+            words = _complaint(json.loads(line))
         except ValueError:
-            complaint = line.strip() or complaint
-            continue
-        if record.get("s") in ("E", "F"):
-            error = record.get("attr", {}).get("error", "")
-            complaint = f"{record.get('msg', '')}: {error}" if error else record.get("msg", "")
-    return complaint if complaint.endswith(".") else complaint + "."
+            words = line.strip()
+        complaint = words or complaint
+    return complaint.rstrip(".") + "."
+
+
+def _complaint(record: dict[str, Any]) -> str:
+    """An error or fatal record of the server's log in words; empty for others and for a mere "aborting"."""
+    words = record.get("msg", "").strip()
+    if record.get("s") not in ("E", "F") or words.startswith("***"):
+        return ""
+    error = record.get("attr", {}).get("error", "")
+    return f"{words}: {error}" if error else words
 
 
 def _is_loopback(host: str) -> bool:
@@ -513,101 +526,3 @@ def _apart_from_terminal() -> dict[str, Any]:
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
     return {"start_new_session": True}
-
-
-if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-
-    class _JobLimits(ctypes.Structure):
-        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
-
-        _fields_ = [
-            ("PerProcessUserTimeLimit", ctypes.c_int64),
-            ("PerJobUserTimeLimit", ctypes.c_int64),
-            ("LimitFlags", wintypes.DWORD),
-            ("MinimumWorkingSetSize", ctypes.c_size_t),
-            ("MaximumWorkingSetSize", ctypes.c_size_t),
-            ("ActiveProcessLimit", wintypes.DWORD),
-            ("Affinity", ctypes.c_size_t),
-            ("PriorityClass", wintypes.DWORD),
-            ("SchedulingClass", wintypes.DWORD),
-            ("IoInfo", ctypes.c_uint64 * 6),
-            ("ProcessMemoryLimit", ctypes.c_size_t),
-            ("JobMemoryLimit", ctypes.c_size_t),
-            ("PeakProcessMemoryUsed", ctypes.c_size_t),
-            ("PeakJobMemoryUsed", ctypes.c_size_t),
-        ]
-
-    class _Guard:
-        """A job object: Windows ends what is in it when its only handle closes, however this program ends."""
-
-        _kill_on_close, _extended_limits = 0x2000, 9
-
-        def __init__(self) -> None:
-            self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-            self._kernel.CreateJobObjectW.restype = wintypes.HANDLE
-            self._job: int | None = self._kernel.CreateJobObjectW(None, None)
-            limits = _JobLimits(LimitFlags=self._kill_on_close)
-            self._kernel.SetInformationJobObject(
-                wintypes.HANDLE(self._job), self._extended_limits, ctypes.byref(limits), ctypes.sizeof(limits)
-            )
-
-        def watch(self, process: subprocess.Popen[bytes]) -> None:
-            """From now on the server ends with this program."""
-            handle = int(process._handle)  # type: ignore[attr-defined]
-            if not self._kernel.AssignProcessToJobObject(wintypes.HANDLE(self._job), wintypes.HANDLE(handle)):
-                raise ctypes.WinError(ctypes.get_last_error())
-
-        def dismiss(self) -> None:
-            """The server has ended. May be called twice."""
-            job, self._job = self._job, None
-            if job is not None:
-                self._kernel.CloseHandle(wintypes.HANDLE(job))
-
-else:
-    _guard_script = """
-    read -r server || exit 0
-    read -r dismissed && exit 0
-    kill -TERM "$server"
-    tries=0
-    while kill -0 "$server" 2>/dev/null && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-    kill -KILL "$server" 2>/dev/null
-    """
-
-    class _Guard:
-        """A shell that ends the server when the pipe from this program breaks, as it does however this program ends.
-
-        Linux's own signal at a parent's death would come when the *thread* that started the server ends, and setting it
-        needs Python code between fork and exec, which a program with threads must not run.
-        """
-
-        def __init__(self) -> None:
-            self._shell = subprocess.Popen(
-                ["/bin/sh", "-c", _guard_script],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
-        def watch(self, process: subprocess.Popen[bytes]) -> None:
-            """From now on the server ends with this program."""
-            self._tell(str(process.pid))
-
-        def dismiss(self) -> None:
-            """The server has ended, its number may be another process's soon. May be called twice."""
-            with contextlib.suppress(OSError, ValueError):
-                self._tell("done\ndone")  # once for the number, if it was never told, once for the word
-            with contextlib.suppress(OSError):
-                self._pipe.close()
-            self._shell.wait()
-
-        @property
-        def _pipe(self) -> IO[bytes]:
-            assert self._shell.stdin is not None
-            return self._shell.stdin
-
-        def _tell(self, word: str) -> None:
-            self._pipe.write(f"{word}\n".encode())
-            self._pipe.flush()
