@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from gridcompute.grid.applications import load
+from gridcompute.grid.applications import Function, load
 
 from gridcompute.commands.template import template_folder
 
 
-def script(application: str, function: str) -> Callable:
+def script(application: str, function: Function) -> Callable:
     """A plugin function of the template: ``script("CalculiX", "send")`` is its select_input_files."""
     return load(application_folder(application), function)
 

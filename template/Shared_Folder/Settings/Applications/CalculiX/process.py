@@ -59,7 +59,7 @@ def collect(folder, stem, *, filled):
     for ending in endings:
         made = folder / f"model{ending}"
         if made.is_file() and made.stat().st_size:
-            results.append(made.rename(folder / (stem + ending)) if stem != "model" else made)
+            results.append(made.replace(folder / (stem + ending)))
     return results
 
 
