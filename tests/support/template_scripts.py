@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from gridcompute.grid.applications import Function, load
 
 from gridcompute.commands.template import template_folder
+from gridcompute.grid.applications import Function, load
 
 
 def script(application: str, function: Function) -> Callable:
