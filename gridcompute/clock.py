@@ -33,3 +33,8 @@ class Backoff:
     def reset(self) -> None:
         """Start again with the first pause: what was waited for came."""
         self._pause = self.first
+
+
+def rest(seconds: float) -> None:
+    """Wait in a place where nothing can wake the caller: between two tries of one short call."""
+    time.sleep(seconds)

@@ -1,8 +1,8 @@
 """What the two daemons share: turn by turn until stopped, the bell, named states, heartbeats, observed leases.
 
-A daemon is a process of its own. It talks to its `Server` through one duplex pipe, hears of changes by a doorbell thread
-and sends heartbeats from another, so that a busy or blocked turn does not look dead. When the pipe closes, the front end
-is gone and the daemon stops by itself.
+A daemon is a process of its own. It talks to its `Server` through one duplex pipe, hears of changes by a doorbell
+thread and sends heartbeats from another, so that a busy or blocked turn does not look dead. When the pipe closes, the
+front end is gone and the daemon stops by itself.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from filelock import FileLock
 from gridcompute import clock, config, events
 from gridcompute.errors import (
     ArchiveMissing,
-    DatabaseAway,
     DatabaseError,
     DiskFull,
     GridComputeError,

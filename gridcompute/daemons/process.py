@@ -87,8 +87,8 @@ class ProcessDaemon(Daemon):
     def __init__(self, orders: Orders, connection: Connection | None = None, *, children: Children | None = None):
         super().__init__(orders, connection)
         home = Home(Path(orders.home))
-        self.work_folder, self.output_folder = home.work, home.output
-        self.children = children or Children(work=home.work, on_message=self._child_speaks)
+        self.work_folder, self.output_folder = home.work / "process", home.output
+        self.children = children or Children(work=self.work_folder, on_message=self._child_speaks)
         self.wanted = orders.processes
         self.attempts: dict[str, Attempt] = {}  # by token
         self.allowed = Work()

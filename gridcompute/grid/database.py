@@ -1019,11 +1019,10 @@ class Database:
         with self._asked("count the results"):
             return self._cases.count_documents({**self._of_origin(origin), "status": cases.PROCESSED})
 
-    def in_hand(self, origin: Party) -> int:
-        """How many cases of `origin` are still under way: to process, processing or processed."""
-        under_way = [cases.TO_PROCESS, cases.PROCESSING, cases.PROCESSED]
-        with self._asked("count the cases under way"):
-            return self._cases.count_documents({**self._of_origin(origin), "status": {"$in": under_way}})
+    def running(self, origin: Party) -> int:
+        """How many cases of `origin` are being processed, wherever."""
+        with self._asked("count the running cases"):
+            return self._cases.count_documents({**self._of_origin(origin), "status": cases.PROCESSING})
 
     def named_archives(self, paths: Collection[str]) -> set[str]:
         """Those of `paths` that a case of any group or instance names: asked before a journal's archive is deleted."""

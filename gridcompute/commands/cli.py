@@ -1,0 +1,601 @@
+"""The command line: arguments -> one call on the `Server` -> text or JSON -> exit code.
+
+Exit codes: 0 done, 1 the work failed, 2 wrong use or a grid that can't be reached. Messages for people go to standard
+error, results to standard output; ``--json`` prints one JSON document there and nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gridcompute import clock, config, events
+from gridcompute.errors import (
+    DatabaseAway,
+    GridComputeError,
+    NoGridError,
+    ShareAway,
+    UsageError,
+)
+from gridcompute.machine.home import Home, set_up_logging
+
+if TYPE_CHECKING:
+    from gridcompute.grid.cases import Case
+    from gridcompute.server import Server
+    from gridcompute.submission import Submitted
+
+log = logging.getLogger(__name__)
+
+DONE, FAILED, WRONG = 0, 1, 2
+
+
+def console() -> None:
+    """The program ``gridcompute``: runs the command line and exits with its code."""
+    sys.exit(main())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. A user never sees a traceback, the log always has it."""
+    options = parse(arguments)
+    try:
+        home = Home()
+        set_up_logging(home, options.command or "window")
+    except OSError as exc:
+        return complain(
+            f"Cannot use this user's folder for {config.program_name}: {exc}. Set {config.environment_home} to a "
+            "folder that you may write."
+        )
+    options.home = home
+    try:
+        return options.run(options)
+    except GridComputeError as exc:
+        log.error("%s", exc, exc_info=log.isEnabledFor(logging.DEBUG))
+        if getattr(exc, "traceback", ""):
+            log.error("%s", exc.traceback)  # type: ignore[attr-defined]
+        return complain(str(exc))
+    except KeyboardInterrupt:
+        return complain("stopped", 130)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        sys.stderr.close()
+        return DONE
+    except Exception as exc:
+        log.exception("The command failed")
+        return complain(
+            f"An error of the program itself: {type(exc).__name__}: {exc}. The log has it: {home.log_path}", 1
+        )
+
+
+def complain(message: str, code: int = WRONG) -> int:
+    print(f"gridcompute: {message}", file=sys.stderr)
+    return code
+
+
+# Arguments.
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Options, with `run` the function of the command; wrong use ends the program with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="gridcompute",
+        description="A compute grid from the PCs of an office: a shared folder and one MongoDB.",
+        epilog="Without a command the window opens. 'gridcompute COMMAND --help' tells more of each.",
+    )
+    parser.add_argument("--version", action="version", version=f"{config.program_name} {config.version}")
+    _add_place(parser, default=None)
+    parser.set_defaults(run=_window, command=None)
+    commands = parser.add_subparsers(metavar="COMMAND", dest="command")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(run=run)
+        _add_place(made, default=argparse.SUPPRESS)
+        return made
+
+    _add_grid_commands(command)
+    _add_case_commands(command)
+    return parser.parse_args(arguments)
+
+
+def _add_place(parser: argparse.ArgumentParser, default: Any) -> None:
+    parser.add_argument("--server", metavar="FOLDER", default=default, help="the grid's shared folder")
+    parser.add_argument("--machine", metavar="NAME", default=default, help="this machine's name in the grid")
+
+
+Adder = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def _add_grid_commands(command: Adder) -> None:
+    made = command("demo", _demo, "show a whole grid at work on this computer")
+    made.add_argument("--cases", type=_positive, default=8, metavar="N", help="cases of Random Counter (default: 8)")
+    made.add_argument("--keep", metavar="FOLDER", help="keep the demo's grid in this folder")
+    made.add_argument("--gui", action="store_true", help="open the window on the demo's grid")
+
+    made = command("init", _init, "make a shared folder, ready to use")
+    made.add_argument("folder", metavar="FOLDER", help="an empty or new folder that everybody may write")
+    made.add_argument("--mongodb-server", required=True, metavar="H:P", help="host:port, or a mongodb:// address")
+    made.add_argument("--user-group", required=True, metavar="G")
+    made.add_argument("--password", required=True, metavar="P")
+    made.add_argument("--instance", default="0", metavar="I", help="isolates grids in one database (default: 0)")
+
+    made = command("serve", _serve, "run a MongoDB for a team that has none")
+    made.add_argument("--data", metavar="FOLDER", help="where the database keeps its files")
+    made.add_argument("--host", default="0.0.0.0", metavar="H", help="address to listen on (default: all)")
+    made.add_argument("--port", type=int, default=27017, metavar="P", help="default: 27017")
+    made.add_argument("--user-group", required=True, metavar="G")
+    made.add_argument("--password", required=True, metavar="P")
+
+    made = command("agent", _agent, "lend processes and receive results, without a window")
+    made.add_argument("--processes", type=_natural, metavar="N", help="cases side by side (default: cores less one)")
+    made.add_argument("--until-idle", action="store_true", help="end when nothing waits or runs")
+
+    made = command("doctor", _doctor, "check the grid and say what to do")
+    made.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def _add_case_commands(command: Adder) -> None:
+    made = command("submit", _submit, "submit files to an application")
+    made.add_argument("application", metavar="APP")
+    made.add_argument("files", metavar="FILE", nargs="+")
+    made.add_argument(
+        "--priority", type=_priority, default=config.default_priority, metavar="N", help="0 to 100, higher first"
+    )
+    made.add_argument("--wait", action="store_true", help="wait until the results are home")
+    made.add_argument("--json", action="store_true", help="print one JSON document")
+
+    made = command("cases", _cases, "list my cases that are not received yet")
+    made.add_argument("--all", action="store_true", help="the whole group's cases, received ones too")
+    made.add_argument("--json", action="store_true", help="print one JSON document")
+
+    for name, run, text in (
+        ("cancel", _cancel, "cancel cases"),
+        ("retry", _retry, "try failed or cancelled cases again"),
+    ):
+        command(name, run, text).add_argument("ids", metavar="ID", nargs="+", help="a case's id or its beginning")
+    command("log", _log, "print what the application said").add_argument("id", metavar="ID")
+    made = command("report", _report, "write a table of all cases of the group")
+    made.add_argument("file", metavar="FILE", help="ends with .txt, .csv or .xlsx")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError("must be at least 0")
+    return number
+
+
+def _priority(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError("must be from 0 to 100")
+    return number
+
+
+# Commands with a module of their own; imported when called, since most need little.
+
+
+def _window(options: argparse.Namespace) -> int:
+    parse(["--help"])
+    return WRONG
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from gridcompute.commands import demo
+
+    return demo.run(cases=options.cases, keep=options.keep, gui=options.gui)
+
+
+def _init(options: argparse.Namespace) -> int:
+    from gridcompute.commands import new_grid
+    from gridcompute.server import machine_name
+
+    return new_grid.run(
+        options.folder,
+        mongodb_server=options.mongodb_server,
+        user_group=options.user_group,
+        password=options.password,
+        instance=options.instance,
+        machine=options.machine or machine_name(),
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from gridcompute.commands import serve
+
+    return serve.run(
+        data=options.data,
+        host=options.host,
+        port=options.port,
+        user_group=options.user_group,
+        password=options.password,
+        home=options.home,
+    )
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from gridcompute.commands import doctor
+
+    return doctor.run(server=options.server, machine=options.machine, home=options.home, as_json=options.json)
+
+
+# Commands on cases.
+
+
+def _new_server(options: argparse.Namespace, **arguments: Any) -> Server:
+    from gridcompute.server import Server
+
+    return Server(queue.Queue(), folder=options.server, machine=options.machine, home=options.home, **arguments)
+
+
+@contextmanager
+def _connected(options: argparse.Namespace) -> Iterator[Server]:
+    """A server that is connected; warnings of the way go to standard error."""
+    with _new_server(options) as server:
+        server.connect()
+        _say_news(server)
+        yield server
+
+
+def _say_news(server: Server) -> None:
+    """Print the warnings and errors that wait in the queue, leave nothing in it."""
+    while True:
+        try:
+            event = server.event_queue.get_nowait()
+        except queue.Empty:
+            return
+        if event["type"] in ("warning", "error", "critical"):
+            print(f"gridcompute: {event['message']}", file=sys.stderr)
+
+
+def _submit(options: argparse.Namespace) -> int:
+    for file in options.files:
+        if not Path(file).exists():
+            raise UsageError(f"There is no file {Path(file).absolute()}. Check its name. Nothing was submitted.")
+    with _connected(options) as server:
+        selected, errors = server.select_cases(options.files, options.application)
+        _drain(server)
+        for error in errors:
+            _complain_of(error)
+        if not selected:
+            return complain(f"Nothing was submitted to {options.application}.")
+        _warn_of_nobody(server, options.application)
+        result = _submit_with_bar(server, selected, options)
+        for _, exc in result.errors[:10]:
+            _complain_of(exc)
+        submitted = [(one, files) for one, files in zip(result.ids, selected, strict=True) if one is not None]
+        if not submitted:
+            return complain(f"Nothing was submitted to {options.application}.")
+        complete = len(submitted) == len(selected) and not errors
+        if not options.json:
+            for case_id, files in submitted:
+                print(f"{case_id}  {Path(files[0]).name}", flush=True)
+        ids = [case_id for case_id, _ in submitted]
+        statuses = _wait_until_received(server, ids) if options.wait else dict.fromkeys(ids, "to process")
+        if options.json:
+            _print_submitted(submitted, statuses, options.application)
+        return _exit_code_of(statuses, options, complete)
+
+
+def _drain(server: Server) -> None:
+    while True:
+        try:
+            server.event_queue.get_nowait()
+        except queue.Empty:
+            return
+
+
+def _complain_of(exc: GridComputeError) -> None:
+    log.error("%s", exc)
+    if getattr(exc, "traceback", ""):
+        log.error("%s", exc.traceback)  # type: ignore[attr-defined]
+    complain(str(exc))
+
+
+def _exit_code_of(statuses: dict[str, str], options: argparse.Namespace, complete: bool) -> int:
+    if not options.wait:
+        return DONE if complete else FAILED
+    failed = {one: status for one, status in statuses.items() if status != "received"}
+    for case_id, status in failed.items():
+        complain(f"case {case_id}: {status}. 'gridcompute log {case_id[:12]}' shows what the application said.")
+    return DONE if complete and not failed else FAILED
+
+
+def _warn_of_nobody(server: Server, application: str) -> None:
+    """A case that nobody can process may still be submitted; its submitter should know."""
+    if application not in server.applications_with_process():
+        complain(
+            f"warning: the application '{application}' has no process.py: its cases wait until its author adds it."
+        )
+    if not server.machines_for(application):
+        complain(
+            f"warning: no machine may process '{application}': its cases wait until the administrator writes a 1 "
+            "for it in Software_Per_Machine.csv."
+        )
+
+
+def _submit_with_bar(server: Server, selected: list[list[str]], options: argparse.Namespace) -> Submitted:
+    """Submit beside a progress bar of the bytes copied (one case) or of the cases."""
+    from tqdm import tqdm
+
+    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            results.put(server.submit_to_server(selected, options.application, priority=options.priority))
+        except BaseException as exc:  # noqa: BLE001 - raised again in the main thread
+            results.put(exc)
+        server.event_queue.put({"type": "end of submit"})
+
+    by_cases = len(selected) > 20
+    thread = threading.Thread(target=work, name="submit", daemon=True)
+    with tqdm(total=0, disable=None, leave=False, unit_scale=not by_cases, unit=" cases" if by_cases else "B") as bar:
+        bar.total = len(selected)
+        thread.start()
+        while True:
+            event = server.event_queue.get()
+            kind = event["type"]
+            if kind == "end of submit":
+                break
+            if kind == "change progress max" and not by_cases:
+                bar.total = event["maximum"]
+            elif kind == "change progress" and not by_cases:
+                bar.update(event["value"] - bar.n)
+            elif kind == "submitted case" and by_cases:
+                bar.update()
+    thread.join()
+    result = results.get()
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def _wait_until_received(server: Server, ids: list[str]) -> dict[str, str]:
+    """Wait until each case is received, an error or cancelled, receiving ourselves where nobody else does.
+
+    The receive daemon of another program of the same user and machine goes first; ours waits for its turn.
+    """
+    from tqdm import tqdm
+
+    server.create_daemons(process=False)
+    pauses = clock.Backoff(0.05, 1.0, factor=1.2)
+    statuses: dict[str, str] = {}
+    away = False
+    with tqdm(total=len(ids), disable=None, leave=False, unit=" cases") as bar:
+        while True:
+            try:
+                statuses = server.statuses(ids)
+                away = False
+            except DatabaseAway as exc:
+                if not away:
+                    complain(f"{exc} Waiting for it.")
+                away = True
+            ended = sum(_has_ended(statuses.get(one, "gone")) for one in ids) if statuses else 0
+            if ended > bar.n:
+                pauses.reset()
+                bar.update(ended - bar.n)
+            if statuses and ended == len(ids):
+                return {one: statuses.get(one, "gone") for one in ids}
+            _wait_for_news(server, pauses.next())
+
+
+def _has_ended(status: str) -> bool:
+    return status in ("received", "cancelled", "gone") or status.startswith("error:")
+
+
+def _wait_for_news(server: Server, seconds: float) -> None:
+    """Wait for events at most `seconds`; a received case ends the wait at once."""
+    deadline = clock.monotonic() + seconds
+    while True:
+        try:
+            event = server.event_queue.get(timeout=max(0.001, deadline - clock.monotonic()))
+        except queue.Empty:
+            return
+        if event["type"] in ("warning", "error", "critical") or (event["type"] == "state" and event["name"] != "ok"):
+            complain(event["message"])
+        elif event["type"] in ("case received", "case failed"):
+            return
+
+
+def _print_submitted(submitted: list[tuple[str, list[str]]], statuses: dict[str, str], application: str) -> None:
+    rows = [
+        {"id": case_id, "application": application, "status": statuses[case_id], "files": [str(file) for file in files]}
+        for case_id, files in submitted
+    ]
+    print(json.dumps({"cases": rows}, indent=2, ensure_ascii=False))
+
+
+def _cases(options: argparse.Namespace) -> int:
+    from gridcompute.server import case_row
+
+    with _connected(options) as server:
+        found = server.cases(everybody=options.all)
+        if options.json:
+            rows = [{**case_row(case), "user": case.origin_user, "machine": case.origin_machine} for case in found]
+            print(json.dumps({"cases": rows}, indent=2, default=_json_value, ensure_ascii=False))
+        else:
+            _print_table(found, everybody=options.all)
+    return DONE
+
+
+def _json_value(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _print_table(found: Sequence[Case], *, everybody: bool) -> None:
+    if not found:
+        print("No case of the group yet." if everybody else "All your cases are received.")
+        return
+    rows = [("ID", "SUBMITTED", "APPLICATION", "STATUS", "PROCESSOR", "ATTEMPT", "USER", "FILES")]
+    for case in found:
+        submitted = case.submitted.astimezone().strftime("%Y-%m-%d %H:%M:%S") if case.submitted else ""
+        more = f" and {case.count - 1} more" if case.count > 1 else ""
+        first = f"{case.names[0]}{more}" if case.names else ""
+        status = case.status if len(case.status) < 60 else case.status[:57] + "..."
+        rows.append(
+            (
+                str(case.id),
+                submitted,
+                case.application,
+                status,
+                case.processor_machine,
+                str(case.attempt),
+                case.origin_user,
+                first,
+            )
+        )
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cancel(options: argparse.Namespace) -> int:
+    with _connected(options) as server:
+        return _on_each(options.ids, server.cancel, "is cancelled")
+
+
+def _retry(options: argparse.Namespace) -> int:
+    with _connected(options) as server:
+        return _on_each(options.ids, server.retry, "is tried again")
+
+
+def _on_each(ids: Sequence[str], act: Callable[[str], Case], said: str) -> int:
+    code = DONE
+    for beginning in ids:
+        try:
+            print(f"{act(beginning).id} {said}")
+        except UsageError as exc:
+            code = complain(str(exc))
+    return code
+
+
+def _log(options: argparse.Namespace) -> int:
+    with _connected(options) as server:
+        case = server.case_log(options.id)
+        place = case.output_place or {}
+        whole = server.home.output / f"{case.id}-{case.attempt}.txt"
+        if place.get("machine") == server.machine and whole.exists():
+            output = whole.read_text(encoding="utf-8", errors="replace")
+        else:
+            output = case.output
+            size = place.get("bytes", 0)
+            if size > len(output.encode("utf-8")):
+                complain(
+                    f"the end of {size:,} bytes follows; the whole output is on {place.get('machine')}: {whole.name}"
+                )
+        sys.stdout.write(output)
+        if output and not output.endswith("\n"):
+            print()
+        error = case.error or {}
+        if error.get("message"):
+            print(error["message"])
+        if error.get("traceback"):
+            print(error["traceback"].rstrip())
+        if not output and not error:
+            complain(f"Case {case.id} ({case.status}): its application printed nothing.", DONE)
+    return DONE
+
+
+def _report(options: argparse.Namespace) -> int:
+    with _connected(options) as server:
+        number = server.create_report(options.file)
+        print(f"{number} cases written to {Path(options.file).absolute()}")
+    return DONE
+
+
+# The agent.
+
+
+def default_processes() -> int:
+    """The cores this process may use, less one for the person at the PC; at least one."""
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1)
+
+
+def _agent(options: argparse.Namespace) -> int:
+    number = default_processes() if options.processes is None else options.processes
+    stop = threading.Event()
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: stop.set())
+    server = _new_server(options, dedicated_process=number)
+    with options.home.lock("agent", server.machine), server:
+        if not _connect_patiently(server, stop):
+            return DONE
+        server.create_daemons()
+        print(
+            f"Agent of {server.party.user} on {server.machine}: {number} processes for {server.server_path}", flush=True
+        )
+        _run_agent(server, stop, until_idle=options.until_idle)
+    return DONE
+
+
+def _connect_patiently(server: Server, stop: threading.Event) -> bool:
+    """Connect; a share or database that is away is said once and waited for. False: stopped meanwhile."""
+    pauses = clock.Backoff(0.5, 10.0)
+    said = ""
+    while not stop.is_set():
+        try:
+            server.connect()
+            _say_news(server)
+            return True
+        except (DatabaseAway, ShareAway) as exc:
+            problem = str(exc)
+        except NoGridError as exc:
+            if not getattr(exc, "named", False):
+                raise
+            problem = str(exc)
+        if problem != said:
+            complain(f"{problem} Waiting for it.")
+            said = problem
+        stop.wait(pauses.next())
+    return False
+
+
+def _run_agent(server: Server, stop: threading.Event, *, until_idle: bool) -> None:
+    next_look = 0.0
+    while not stop.is_set():
+        try:
+            _say(server.event_queue.get(timeout=0.2))
+        except queue.Empty:
+            pass
+        if until_idle and clock.monotonic() >= next_look:
+            next_look = clock.monotonic() + 0.5
+            try:
+                if server.idle():
+                    return
+            except GridComputeError as exc:
+                log.debug("Cannot ask whether anything waits: %s", exc)
+
+
+def _say(event: events.Event) -> None:
+    """One line for what a person at a server's console wants to see."""
+    kind = event["type"]
+    if kind in ("warning", "error", "critical") or kind == "state":
+        complain(event["message"])
+    elif kind == "add my process":
+        row = event["process"]
+        print(f"case {row['id']} ({row['application']} of {row['origin']}) starts", flush=True)
+    elif kind == "remove my process":
+        print(f"case {event['id']} ends here: {event['outcome']}", flush=True)
+    elif kind == "case received":
+        print(f"case {event['id']} ({event['application']}) is received", flush=True)
+    elif kind == "case failed":
+        complain(f"case {event['id']} ({event['application']}) could not be received: {event['message']}")

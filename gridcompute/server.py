@@ -1,0 +1,643 @@
+"""Server, the façade that every face calls: submit, cases, cancel, retry, report, daemons.
+
+A face never touches MongoDB or the shared folder itself. It calls a `Server` and hears back through one queue of events
+(`gridcompute.events`). Documented names of attributes and methods stay; ``docs/names.md`` has the table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import logging
+import multiprocessing
+import os
+import platform
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from gridcompute import clock, config, events
+from gridcompute.daemons.attempt import tail_of
+from gridcompute.daemons.loop import Orders
+from gridcompute.daemons.process import run_daemon_process
+from gridcompute.daemons.receive import run_daemon_receive
+from gridcompute.errors import (
+    ApplicationError,
+    GridComputeError,
+    InputError,
+    UsageError,
+)
+from gridcompute.grid import applications, cases
+from gridcompute.grid.applications import Application
+from gridcompute.grid.cases import Case, Party
+from gridcompute.grid.database import Database, object_id
+from gridcompute.grid.settings import Settings, software_of
+from gridcompute.grid.shared_folder import SharedFolder
+from gridcompute.machine.home import Home
+from gridcompute.machine.locate import find_shared_folder
+from gridcompute.machine.processes import Child, Children, describe_end, remove_tree
+from gridcompute.report import write_report
+from gridcompute.submission import Submission, Submitted, recover
+
+log = logging.getLogger(__name__)
+
+KeepRunning = Any
+"""True, or anything whose state may change: a function, or an object with `get` such as a variable of Tk."""
+
+
+def is_running(keep_running: KeepRunning) -> bool:
+    """Whether the user still wants what a method with `keep_running` does."""
+    if callable(keep_running):
+        return bool(keep_running())
+    return bool(keep_running.get() if hasattr(keep_running, "get") else keep_running)
+
+
+def machine_name() -> str:
+    """This computer's name, as Software_Per_Machine.csv lists it."""
+    return platform.node() or "unknown"
+
+
+def user_name() -> str:
+    """The name of the person who is logged in."""
+    try:
+        return getpass.getuser()
+    except (KeyError, ImportError, OSError):  # an account without a name, as containers have them
+        return f"user{os.getuid()}" if hasattr(os, "getuid") else "user"
+
+
+def program_folder() -> Path:
+    """Where server.txt lies: beside the executable, or at the top of the source."""
+    if getattr(sys, "frozen", False):
+        return Path(sys.executable).resolve().parent
+    return Path(__file__).resolve().parent.parent
+
+
+class DaemonProcess:
+    """One daemon's process and the pipe to it; started again by itself if it ends unasked."""
+
+    def __init__(self, name: str, target: Callable[[Orders, Connection], None], server: Server):
+        self.name, self._target, self._server = name, target, server
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._pauses = clock.Backoff(0.5, 30.0)
+        self._process: Any = None
+        self._connection: Connection | None = None
+
+    def start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(
+            target=self._target, args=(self._server.orders(), theirs), name=f"{config.program_name} {self.name}"
+        )
+        process.start()
+        theirs.close()
+        with self._lock:
+            self._process, self._connection = process, ours
+        threading.Thread(target=self._listen, args=(process, ours), name=f"{self.name}-events", daemon=True).start()
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
+
+    def send(self, *command: Any) -> None:
+        """Tell the daemon; one that is gone is started again with the present orders."""
+        with self._lock, contextlib.suppress(OSError, ValueError):
+            if self._connection is not None:
+                self._connection.send(command)
+
+    def _listen(self, process: Any, connection: Connection) -> None:
+        """Thread: the daemon's events go to the queue of the face."""
+        while True:
+            try:
+                event = connection.recv()
+            except (EOFError, OSError):
+                break
+            self._server.hear(event)
+        process.join()
+        self._server.hear(events.daemon_ended(self.name, self._stopping))
+        if self._stopping:
+            return
+        log.error("The %s daemon ended unasked (exit code %s); it is started again.", self.name, process.exitcode)
+        self._server.pause_before_restart(self._pauses.next())
+        if not self._stopping:
+            self.start()
+
+    def ask_to_stop(self) -> None:
+        self._stopping = True
+        self.send("stop")
+
+    def wait(self, seconds: float) -> None:
+        """Wait for the end that was asked for; force it after `seconds`."""
+        process = self._process
+        if process is None:
+            return
+        process.join(seconds)
+        if process.is_alive():
+            log.error("The %s daemon did not end in time; it is ended by force.", self.name)
+            process.terminate()
+            process.join(1.0)
+            if process.is_alive():
+                process.kill()
+                process.join(5.0)
+
+
+class Server:
+    """Everything that a face may ask of a grid.
+
+    `event_queue` is a `queue.Queue` of events. `dedicated_process` is the number of processes that this computer lends,
+    or an object with `get` that tells it. The constructor reads nothing; `connect` does, or `open` for what needs no
+    database. `folder` is what ``--server`` said, `machine` what ``--machine`` said.
+
+    Methods may be called from any thread, but each `Server` only by one at a time.
+    """
+
+    def __init__(
+        self,
+        event_queue: queue.Queue[events.Event] | None = None,
+        dedicated_process: Any = 0,
+        *,
+        folder: str | None = None,
+        machine: str | None = None,
+        home: Home | None = None,
+        patience: float = config.db_patience,
+    ):
+        self.event_queue: queue.Queue[events.Event] = event_queue if event_queue is not None else queue.Queue()
+        self.gui_dedicated_process = dedicated_process
+        self.daemon_dedicated_process = 0
+        self.exit_program = threading.Event()
+        self.gui_answer: bool | None = None
+        self.home = home or Home()
+        self.patience = patience
+        self.machine = machine or machine_name()
+        self.party = Party(self.machine, user_name(), self.home.installation)
+        self._folder = folder
+        self._children: Children | None = None
+        self._database: Database | None = None
+        self._share: SharedFolder | None = None
+        self._settings: Settings | None = None
+        self._daemons: dict[str, DaemonProcess] = {}
+        self._activity: dict[str, tuple[int, int]] = {}
+        self.server_functions: dict[str, dict[str, Any]] = {}
+        self.software_allowed_to_run: set[str] = set()
+        self.scanned: dict[str, Application] = {}
+
+    # Documented properties.
+
+    @property
+    def share(self) -> SharedFolder:
+        if self._share is None:
+            raise UsageError("This server is not open yet: call open() or connect() first.")
+        return self._share
+
+    @property
+    def mongodb(self) -> Database:
+        """The connection to the database."""
+        if self._database is None:
+            raise UsageError("This server is not connected yet: call connect() first.")
+        return self._database
+
+    @property
+    def server_path(self) -> Path:
+        return self.share.root
+
+    @property
+    def app_path(self) -> Path:
+        return self.share.applications_path
+
+    @property
+    def settings_path(self) -> Path:
+        return self.share.settings_path
+
+    @property
+    def grid_settings(self) -> Settings:
+        """The parsed settings; `settings` has the documented dictionary of them."""
+        if self._settings is None:
+            raise UsageError("This server is not open yet: call open() or connect() first.")
+        return self._settings
+
+    @property
+    def settings(self) -> dict[str, str]:
+        return self.grid_settings.documented()
+
+    # Opening.
+
+    def open(self) -> None:
+        """Find the grid and read its settings, applications and table of machines; no database is needed."""
+        root = find_shared_folder(
+            self._folder,
+            program_folder=program_folder(),
+            current_folder=Path.cwd(),
+            environ=os.environ,
+            preference=self.home.preferences.load().get("shared folder"),
+        )
+        self._share = SharedFolder(root)
+        self._share.check()
+        self.get_settings()
+        self.scan_applications()
+        self.get_software_allowed_to_run()
+
+    def connect(self) -> None:
+        """`open`, then reach the database, check the version, and put right what an earlier crash left.
+
+        Raises the errors of `gridcompute.errors` after at most about `patience` seconds.
+        """
+        if self._share is None:
+            self.open()
+        self.access_mongodb()
+        self.handle_software_permissions()
+        self.mongodb.ensure_indexes()
+        for sentence in recover(self.share, self.mongodb, self.party, self.home.journal):
+            self.hear(events.warning(sentence))
+
+    def get_settings(self) -> None:
+        """Read settings.txt."""
+        self._settings = self.share.read_settings()
+
+    def get_software_allowed_to_run(self) -> set[str]:
+        """Read Software_Per_Machine.csv: the applications that this machine may process."""
+        self.software_allowed_to_run = set(software_of(self.share.read_software(), self.machine) or ())
+        return self.software_allowed_to_run
+
+    def machines_for(self, application: str) -> list[str]:
+        """Names of the machines that may process `application`."""
+        return sorted(name for name, allowed in self.share.read_software().items() if application in allowed)
+
+    def scan_applications(self) -> dict[str, dict[str, Any]]:
+        """Read which applications the shared folder has, and which scripts each of them has."""
+        scan = applications.scan(self.share.applications_path)
+        for message in scan.warnings:
+            self.hear(events.warning(message))
+        self.scanned = scan.applications
+        self.server_functions = {
+            name: {"path": str(one.path), "send": one.send, "process": one.process, "receive": one.receive}
+            for name, one in scan.applications.items()
+        }
+        return self.server_functions
+
+    def _applications_with(self, script: str) -> dict[str, str]:
+        return {
+            name: str(Path(one["path"]) / f"{script}.py") for name, one in self.server_functions.items() if one[script]
+        }
+
+    def applications_with_send(self) -> dict[str, str]:
+        """Application -> path of its send.py."""
+        return self._applications_with("send")
+
+    def applications_with_process(self) -> dict[str, str]:
+        """Application -> path of its process.py."""
+        return self._applications_with("process")
+
+    def applications_with_receive(self) -> dict[str, str]:
+        """Application -> path of its receive.py."""
+        return self._applications_with("receive")
+
+    def access_mongodb(self) -> None:
+        """Connect to the database and prove that user and password are right."""
+        if self._database is not None:
+            self._database.close()
+        self._database = Database(self.grid_settings, patience=max(1.0, self.patience - 5.0))
+        self._database.ping()
+
+    def handle_software_permissions(self) -> None:
+        """Check that the database allows this version; a warning is an event, a refusal `VersionRefused`."""
+        message = self.mongodb.check_version()
+        if message:
+            self.hear(events.warning(message))
+
+    def hear(self, event: events.Event) -> None:
+        """Take an event, from any thread: written to the log, noted, and passed on to the face."""
+        kind = event.get("type")
+        if kind == "activity":
+            self._activity[event["daemon"]] = (event["running"], event["waiting"])
+        elif kind in ("warning", "error", "critical"):
+            log.log(logging.WARNING if kind == "warning" else logging.ERROR, "%s", event["message"])
+            if event.get("details"):
+                log.error("%s", event["details"])
+        elif kind in ("info", "log_file_only"):
+            log.info("%s", event["message"])
+        self.event_queue.put(event)
+
+    # Sending cases.
+
+    def _application(self, name: str) -> Application:
+        if name not in self.scanned:
+            known = ", ".join(sorted(self.scanned)) or "none"
+            raise UsageError(
+                f"There is no application '{name}' in {self.app_path}. Applications of this grid: {known}."
+            )
+        return self.scanned[name]
+
+    def add_cases(
+        self, files_selected: Iterable[str | Path], application: str, keep_running: KeepRunning = True
+    ) -> list[list[str]]:
+        """The cases that the application's send.py makes of the selected files, in order; each is an event too.
+
+        A file on which send.py fails is an `error` event and is left out, the others are not lost. Raises `UsageError`
+        for an unknown application and `ApplicationError` for one without send.py.
+        """
+        found, errors = self.select_cases(files_selected, application, keep_running)
+        for exc in errors:
+            self.hear(events.error(str(exc), details=getattr(exc, "traceback", "")))
+        return found
+
+    def select_cases(
+        self, files_selected: Iterable[str | Path], application: str, keep_running: KeepRunning = True
+    ) -> tuple[list[list[str]], list[GridComputeError]]:
+        """`add_cases`, with the errors returned in place of events."""
+        chosen = self._application(application)
+        if not chosen.send:
+            raise ApplicationError(
+                f"The application '{application}' has no send.py in {chosen.path}: nothing can be submitted to it. Its "
+                "author adds that script."
+            )
+        found: list[list[str]] = []
+        errors: list[GridComputeError] = []
+        for file in files_selected:
+            if not is_running(keep_running):
+                break
+            try:
+                path = Path(file).absolute()
+                if not path.exists():
+                    raise InputError(f"There is no file {path}. Check its name.")
+                selected = self._run_send(chosen, path, keep_running)
+            except (ApplicationError, InputError) as exc:
+                errors.append(exc)
+                continue
+            for files in selected:
+                found.append(files)
+                self.hear(events.add_case(application, files, source=str(path), size=total_size(files)))
+        return found, errors
+
+    def _run_send(self, application: Application, path: Path, keep_running: KeepRunning) -> list[list[str]]:
+        """Run send.py on one file, in a child process: a script that hangs or kills itself harms nobody."""
+        heard = threading.Event()
+        if self._children is None:
+            self._children = Children(work=self.home.work / "send", on_message=lambda: self._child_spoke.set())
+        self._child_spoke = heard
+        child = self._children.start({"mode": "send", "application_path": str(application.path), "file": str(path)})
+        deadline = clock.monotonic() + config.send_time_limit
+        outcome: dict[str, Any] = {}
+        why = ""
+        while True:
+            heard.wait(0.2)
+            heard.clear()
+            for who, message in self._children.poll():
+                if who is not child:
+                    continue
+                if message["kind"] == "outcome":
+                    outcome = message
+                elif message["kind"] == "ended":
+                    return self._sent(application, path, child, outcome, message, why)
+            if not why and (clock.monotonic() > deadline or not is_running(keep_running)):
+                why = "was stopped" if clock.monotonic() <= deadline else "took too long and was ended"
+                child.end(0.5)
+
+    def _sent(
+        self,
+        application: Application,
+        path: Path,
+        child: Child,
+        outcome: dict[str, Any],
+        ended: dict[str, Any],
+        why: str,
+    ) -> list[list[str]]:
+
+        output, _ = tail_of(child.output_path)
+        with contextlib.suppress(OSError):
+            child.output_path.unlink(missing_ok=True)
+            remove_tree(Path(child.job["work"]))
+        if outcome.get("outcome") == "done":
+            return [list(files) for files in outcome["cases"]]
+        message = outcome.get("message") or f"its process ended: {describe_end(ended.get('exit'), ended.get('signal'))}"
+        raise ApplicationError(
+            f"The application '{application.name}' could not make cases of {path}: {why or message}",
+            traceback=outcome.get("traceback", ""),
+            output=output,
+        )
+
+    def submit_to_server(
+        self,
+        cases_to_submit: Sequence[Sequence[str | Path]],
+        application: str,
+        keep_running: KeepRunning = True,
+        *,
+        priority: int = config.default_priority,
+    ) -> Submitted:
+        """Zip input files to the shared folder and enter the cases in the database.
+
+        Events tell the bytes copied and each submitted case. What could not be submitted is told in the result, and
+        nothing of it is left on the share.
+        """
+        self._application(application)
+        total = sum(total_size(files) for files in cases_to_submit)
+        self.hear(events.change_progress_max(total, unit="B"))
+        lock = threading.Lock()
+        copied = 0
+
+        def on_bytes(count: int) -> None:
+            nonlocal copied
+            with lock:
+                copied += count
+                self.hear(events.change_progress(copied, "copying"))
+
+        submission = Submission(self.share, self.mongodb, self.party, self.home.journal)
+        try:
+            return submission.submit(
+                cases_to_submit,
+                application,
+                priority=priority,
+                keep_running=lambda: is_running(keep_running),
+                on_bytes=on_bytes,
+                on_case=lambda index, case_id: self.hear(events.submitted_case(index, case_id)),
+                patience=self.patience,
+            )
+        finally:
+            self.hear(events.close_progress())
+
+    # Looking at cases and acting on them.
+
+    def cases(self, *, everybody: bool = False) -> list[Case]:
+        """My cases that are not received yet, oldest first; with `everybody` the whole group's, received ones too."""
+        if everybody:
+            return self.mongodb.cases()
+        return self.mongodb.cases(user=self.party.user, unreceived=True)
+
+    def refresh_my_cases(self, keep_running: KeepRunning = True) -> list[Case]:
+        """Read *my cases* anew; each is an event."""
+        found = self.cases()
+        for case in found:
+            if not is_running(keep_running):
+                break
+            self.hear(events.add_my_case(case_row(case)))
+        return found
+
+    def cancel(self, beginning: str) -> Case:
+        """Cancel the case whose id begins so; UsageError if it is not mine or is received or being received."""
+        case = self.mongodb.find(beginning)
+        if not self.mongodb.cancel(case.id, self.party.user):
+            raise UsageError(self._why_not("cancelled", case))
+        return case
+
+    def retry(self, beginning: str) -> Case:
+        """Try a case in error or cancelled again; UsageError if it is neither, not mine, or its files are removed."""
+        case = self.mongodb.find(beginning)
+        if not self.mongodb.retry(case.id, self.party.user):
+            raise UsageError(self._why_not("retried", case))
+        return case
+
+    def _why_not(self, what: str, case: Case) -> str:
+        now = self.mongodb.case(case.id) or case
+        if now.origin_user != self.party.user:
+            return f"Case {case.id} can't be {what}: it belongs to {now.origin_user}. Ask {now.origin_user} to do it."
+        if now.files != "kept":
+            return f"Case {case.id} can't be {what}: its archives are removed ({now.status}). Submit it again."
+        if now.receiver:
+            return f"Case {case.id} can't be {what}: its results are just being received."
+        return f"Case {case.id} can't be {what}: its status is '{now.status}'."
+
+    def remove(self, beginning: str) -> Case:
+        """Give up the archives of a cancelled or failed case; the receive daemon deletes them."""
+        case = self.mongodb.find(beginning)
+        if not self.mongodb.begin_removal(case.id, self.party.user):
+            raise UsageError(self._why_not("removed", case))
+        return case
+
+    def case_log(self, beginning: str) -> Case:
+        """One case with its output and traceback."""
+        return self.mongodb.find(beginning)
+
+    def statuses(self, ids: Sequence[str]) -> dict[str, str]:
+        """Id -> status of those of `ids` that exist."""
+        return {str(one): status for one, status in self.mongodb.statuses([object_id(i) for i in ids]).items()}
+
+    def create_report(self, file_report: str | Path, keep_running: KeepRunning = True) -> int:
+        """Write one row for each case of the group to `file_report`; returns the number of rows."""
+        return write_report(Path(file_report), self.mongodb.each_case(), lambda: is_running(keep_running))
+
+    # Daemons.
+
+    def orders(self) -> Orders:
+        """What a daemon that starts now is told."""
+        return Orders(
+            root=str(self.share.root),
+            settings=self.grid_settings,
+            party=Party(self.party.machine, self.party.user, self.party.installation, cases.new_token()),
+            home=str(self.home.path),
+            processes=self.daemon_dedicated_process,
+            log_level=logging.getLogger().getEffectiveLevel(),
+        )
+
+    def create_daemons(self, *, process: bool = True, receive: bool = True) -> None:
+        """Start daemon process and daemon receive, each a process of its own."""
+        self.daemon_dedicated_process = self._dedicated()
+        if process and "process" not in self._daemons:
+            self._daemons["process"] = DaemonProcess("process", run_daemon_process, self)
+            self._daemons["process"].start()
+        if receive and "receive" not in self._daemons:
+            self._daemons["receive"] = DaemonProcess("receive", run_daemon_receive, self)
+            self._daemons["receive"].start()
+
+    def _dedicated(self) -> int:
+        chosen = self.gui_dedicated_process
+        return max(0, int(chosen.get() if hasattr(chosen, "get") else chosen))
+
+    def notify_number_process_daemon(self, *_: Any) -> None:
+        """Tell daemon process how many processes are dedicated now: raised it starts or resumes, lowered it pauses."""
+        self.daemon_dedicated_process = self._dedicated()
+        if "process" in self._daemons:
+            self._daemons["process"].send("processes", self.daemon_dedicated_process)
+
+    def answer(self, yes: bool) -> None:
+        """The user's answer to the event ``terminate process?``."""
+        self.gui_answer = yes
+        if "process" in self._daemons:
+            self._daemons["process"].send("answer", yes)
+
+    def act_on_process(self, what: str, case_id: str) -> None:
+        """`what` is pause, resume or terminate: one running case of this machine."""
+        if what not in ("pause", "resume", "terminate"):
+            raise UsageError(f"A running case can be paused, resumed or terminated, not '{what}'.")
+        if "process" in self._daemons:
+            self._daemons["process"].send(what, case_id)
+
+    def pause_before_restart(self, seconds: float) -> None:
+        self.exit_program.wait(seconds)
+
+    def idle(self) -> bool:
+        """Whether nothing that this computer may process or receive waits or runs."""
+        if any(running or waiting for running, waiting in self._activity.values()):
+            return False
+        database = self.mongodb
+        if self.daemon_dedicated_process:
+            mine = self.software_allowed_to_run & set(self.applications_with_process())
+            if mine and database.waiting(mine):
+                return False
+        return not database.to_receive(self.party) and not database.running(self.party) and not self._removing()
+
+    def _removing(self) -> bool:
+        return bool(self.mongodb.removals(self.party))
+
+    def exit_processes(self) -> None:
+        """End both daemons: unfinished cases go back. Takes at most about 10 seconds; may be called twice."""
+        self.exit_program.set()
+        for daemon in self._daemons.values():
+            daemon.ask_to_stop()
+        deadline = clock.monotonic() + config.daemon_stop + 1.5
+        for daemon in self._daemons.values():
+            daemon.wait(max(0.1, deadline - clock.monotonic()))
+        self._daemons.clear()
+
+    def close(self) -> None:
+        """Give back everything that is open; may be called twice."""
+        self.exit_processes()
+        if self._children is not None:
+            self._children.close()
+            self._children = None
+        if self._database is not None:
+            self._database.close()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def total_size(files: Sequence[str | Path]) -> int:
+    """Bytes of the files and folders of a case; what can't be read counts nothing here."""
+    total = 0
+    for name in files:
+        path = Path(name)
+        with contextlib.suppress(OSError):
+            if path.is_dir():
+                total += sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+            else:
+                total += path.stat().st_size
+    return total
+
+
+def case_row(case: Case) -> dict[str, Any]:
+    """What the list of *my cases* shows of a case; moments are aware datetimes or None."""
+    return {
+        "id": str(case.id),
+        "application": case.application,
+        "status": case.status,
+        "processor": case.processor_machine,
+        "attempt": case.attempt,
+        "priority": case.priority,
+        "submitted": case.submitted,
+        "started": case.started,
+        "returned": case.returned,
+        "files": list(case.names),
+        "count": case.count,
+        "progress": case.progress,
+        "error": (case.error or {}).get("message", ""),
+    }
