@@ -2,7 +2,8 @@
 
 - GridComputeError
   - UsageError             the command or call was used wrongly
-  - NoGridError            no shared folder is named, or the one named is not there
+  - NoGridError            no shared folder is named
+    - FolderMissing        a shared folder is named, but it is not there (yet)
   - SettingsError          settings.txt, Software_Per_Machine.csv or application.txt can't be used
   - AlreadyRunning         the window or an agent runs already for this user
   - InputError             a file of the user's vanished, can't be read or changed while it was read
@@ -34,7 +35,11 @@ class UsageError(GridComputeError):
 
 
 class NoGridError(GridComputeError):
-    """No shared folder is named, or the one named is not there."""
+    """No shared folder is named, or the one named can't be a grid's."""
+
+
+class FolderMissing(NoGridError):
+    """A shared folder is named, but it is not there; whoever starts early may wait for it."""
 
 
 class SettingsError(GridComputeError):

@@ -532,7 +532,6 @@ class Server:
             party=Party(self.party.machine, self.party.user, self.party.installation, cases.new_token()),
             home=str(self.home.path),
             processes=self.daemon_dedicated_process,
-            log_level=logging.getLogger().getEffectiveLevel(),
         )
 
     def create_daemons(self, *, process: bool = True, receive: bool = True) -> None:

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 from gridcompute import clock, config, events
 from gridcompute.errors import (
     DatabaseAway,
+    FolderMissing,
     GridComputeError,
-    NoGridError,
     ShareAway,
     UsageError,
 )
@@ -556,11 +556,7 @@ def _connect_patiently(server: Server, stop: threading.Event) -> bool:
             server.connect()
             _say_news(server)
             return True
-        except (DatabaseAway, ShareAway) as exc:
-            problem = str(exc)
-        except NoGridError as exc:
-            if not getattr(exc, "named", False):
-                raise
+        except (DatabaseAway, ShareAway, FolderMissing) as exc:
             problem = str(exc)
         if problem != said:
             complain(f"{problem} Waiting for it.")

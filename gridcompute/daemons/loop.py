@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,8 +18,9 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from gridcompute import clock, config, events
 from gridcompute.errors import (
@@ -55,7 +55,6 @@ class Orders:
     party: Party
     home: str
     processes: int = 0
-    log_level: int = logging.INFO
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -387,23 +386,38 @@ class Daemon:
 def serve(kind: type[Daemon], orders: Orders, connection: Connection) -> None:
     """Run a daemon in its own process until it is told to stop or its front end is gone, then end the process.
 
-    One daemon of a kind runs for one per-user folder: a second one waits until the first, whose front end may just
-    have been killed, has given back what it held.
+    One daemon of a kind runs for one machine and per-user folder: a second one waits until the first, whose front end
+    may just have been killed, has given back what it held.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl+C in the terminal is the front end's to answer
     home = Home(Path(orders.home))
-    set_up_logging(home, kind.name, level=orders.log_level)
+    set_up_logging(home, kind.name)
     code = 0
+    lock = FileLock(home.path / f"{kind.name}-{quote(orders.party.machine, safe='')}.lock")
     try:
-        with FileLock(home.path / f"{kind.name}.lock"):
+        if _wait_for_turn(lock, connection):
             daemon = kind(orders, connection)
             signal.signal(signal.SIGTERM, daemon.ask_to_stop)
             daemon.run()
+            lock.release()
     except Exception:
         log.exception("The %s daemon failed", kind.name)
         code = 1
     connection.close()
     logging.shutdown()
-    sys.stdout.flush()
     # A worker thread that hangs on a share that went away must not keep the process.
     os._exit(code)
+
+
+def _wait_for_turn(lock: FileLock, connection: Connection) -> bool:
+    """Take the lock; False if the front end wants no daemon any more."""
+    while True:
+        try:
+            lock.acquire(timeout=0.5)
+            return True
+        except Timeout:
+            try:
+                if connection.poll() and connection.recv()[0] == "stop":
+                    return False
+            except (EOFError, OSError):
+                return False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gridcompute.config import environment_server, server_file
-from gridcompute.errors import NoGridError
+from gridcompute.errors import FolderMissing, NoGridError
 
 __all__ = ["NamedFolder", "find_shared_folder", "name_shared_folder", "placeholder"]
 
@@ -35,7 +35,7 @@ def find_shared_folder(
     """The shared folder that the first of these names: `--server`, GRIDCOMPUTE_SERVER, server.txt beside the program,
     server.txt in the current folder, the grid chosen in the window.
 
-    Raises `NoGridError` when none names one, or when the one named is not there: the next in turn is not tried then,
+    Raises `NoGridError` when none names one, `FolderMissing` when the one named is not there: no other is tried then,
     since cases would go to a grid that nobody meant.
     """
     named = name_shared_folder(
@@ -46,7 +46,7 @@ def find_shared_folder(
         preference=preference,
     )
     if not _is_folder(named.folder):
-        raise NoGridError(
+        raise FolderMissing(
             f"{named.source} names the shared folder {named.folder}, but there is no such folder, or it can't be "
             "reached from here. Check the name and whether the network drive is connected."
         )
