@@ -1,11 +1,17 @@
 """GridCompute: the PCs of an office as a compute grid, with a shared folder and one MongoDB."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from gridcompute.config import version as __version__
 
 __all__ = ["__version__", "progress"]
 
-_report_progress = None  # set by the runner inside the child process of a case
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_report_progress: Callable[[float, str], None] | None = None  # set by the runner inside the child process of a case
 
 
 def progress(fraction: float, text: str = "") -> None:

@@ -1,0 +1,278 @@
+"""One job with an application's code, in a process of its own: send.py, process.py or receive.py.
+
+This runs in the child process (`gridcompute.machine.child`), which is forked from a helper that imported this module or
+is a fresh interpreter that imports it now; so it imports as little as can be, and above all no pymongo. What happens
+inside comes out as one ``outcome``:
+
+=========  =============================================================================================
+done       with ``prepared`` (process), ``cases`` (send), ``again`` if receive_case had been done before
+failed     the application's fault: ``message``, ``traceback``
+input      the archive of the case is missing or damaged, or send.py's file is: ``message``
+share      the shared folder can't be reached: ``message``
+disk       no space is left: ``message``
+busy       another process receives this case
+internal   a mistake of GridCompute: ``message``, ``traceback``
+=========  =============================================================================================
+
+A process that ends without an outcome was killed, by whomever (`gridcompute.machine.processes.describe_end`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from gridcompute.errors import (
+    ApplicationError,
+    ArchiveError,
+    ArchiveMissing,
+    DiskFull,
+    InputError,
+    ShareAway,
+    ShareError,
+)
+from gridcompute.grid import applications, archive
+from gridcompute.grid.shared_folder import SharedFolder
+from gridcompute.machine.child import Report
+
+Job = dict[str, Any]
+
+little_space = 256_000_000
+"""Bytes: where less was free before the application began, a full disk is this computer's fault, not its own."""
+
+_full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+class _Busy(Exception):
+    """Another process receives this case."""
+
+
+def run(job: Job, report: Report) -> None:
+    """Do `job` and report its outcome; `job` is as `gridcompute.daemons` and `gridcompute.server` write it."""
+    modes = {"process": _process, "receive": _receive, "send": _send}
+    outcome = _outcome_of(modes[job["mode"]], job, report)
+    report({"kind": "outcome", **outcome})
+
+
+def _outcome_of(mode: Callable[[Job, Report], Job], job: Job, report: Report) -> Job:
+    try:
+        return {"outcome": "done", **mode(job, report)}
+    except _Busy:
+        return {"outcome": "busy"}
+    except ApplicationError as exc:
+        return {"outcome": "failed", "message": str(exc), "traceback": exc.traceback}
+    except (ArchiveError, ArchiveMissing, InputError) as exc:
+        return {"outcome": "input", "message": str(exc)}
+    except ShareError as exc:
+        return {"outcome": "share", "message": str(exc)}
+    except DiskFull as exc:
+        return {"outcome": "disk", "message": str(exc)}
+    except OSError as exc:
+        if exc.errno in _full:
+            return {"outcome": "disk", "message": f"No space is left on this computer for the case: {exc}."}
+        return _internal(exc)
+    except Exception as exc:  # noqa: BLE001 - told to the daemon, which logs it
+        return _internal(exc)
+
+
+def _internal(exc: Exception) -> Job:
+    message = f"A mistake of GridCompute in {type(exc).__name__}: {exc}"
+    return {"outcome": "internal", "message": message, "traceback": traceback.format_exc()}
+
+
+# --- the three modes --------------------------------------------------------------------------------------------------
+
+
+def _process(job: Job, report: Report) -> Job:
+    share, folder, files = _unpack_input(job, report)
+    value = _call_on_files(job, "process", share, files, report)
+    name = job.get("application") or Path(job["application_path"]).name
+    outputs = applications.check_outputs(value, folder, name)
+    report({"kind": "stage", "stage": "pack"})
+    result = job["result"]
+    try:
+        prepared = share.prepare("Results", result["user"], result["machine"], result["stem"], outputs)
+    except InputError as exc:
+        raise ApplicationError(f"The output files of process.py can't be packed: {exc}") from exc
+    return {"prepared": prepared._asdict()}
+
+
+def _receive(job: Job, report: Report) -> Job:
+    done = Path(job["done"])
+    with _lock(Path(job["lock"]), wait=False):
+        if done.exists():
+            return {"again": True}
+        share, _, files = _unpack_input(job, report)
+        with _lock(Path(job["turn"]), wait=True) if job.get("turn") else contextlib.nullcontext():
+            _call_on_files(
+                job,
+                "receive",
+                share,
+                files,
+                report,
+                before=lambda: _write_marker(Path(job["begun"]), job),
+                after=lambda: _write_marker(done, job),
+            )
+    return {}
+
+
+def _send(job: Job, report: Report) -> Job:
+    file = Path(job["file"])
+    if not file.exists():
+        raise InputError(f"Cannot make cases of {file}: there is no such file.")
+    application = Path(job["application_path"])
+    folder = file.parent
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+    report({"kind": "stage", "stage": "run"})
+    value = _call(application, "send", applications.load(application, "send"), str(file))
+    cases = applications.check_cases(value, application.name, folder)
+    _check_there(cases, application.name)
+    report.sweep()
+    return {"cases": [[str(path) for path in case] for case in cases]}
+
+
+def _check_there(cases: list[list[Path]], application: str) -> None:
+    for number, case in enumerate(cases, 1):
+        for path in case:
+            if not path.exists():
+                raise ApplicationError(
+                    f"send.py of the application '{application}' named '{path}' as an input file of case {number}, but "
+                    "there is no such file."
+                )
+
+
+# --- steps ------------------------------------------------------------------------------------------------------------
+
+
+def _unpack_input(job: Job, report: Report) -> tuple[SharedFolder, Path, list[Path]]:
+    """Copy the archive of the case, unpack it, go to the folder of its files; the folder and the files in order."""
+    report({"kind": "stage", "stage": "fetch"})
+    share, work, source = SharedFolder(Path(job["share"])), Path(job["work"]), job["input"]
+    folder, copy = work / "files", work / "archive.zip"
+    folder.mkdir(parents=True, exist_ok=True)
+    share.fetch(source["path"], source["size"], source["sha256"], copy)
+    files = archive.unpack(copy, folder)
+    copy.unlink()
+    os.chdir(folder)
+    return share, folder, files
+
+
+def _call_on_files(
+    job: Job,
+    function: applications.Function,
+    share: SharedFolder,
+    files: list[Path],
+    report: Report,
+    *,
+    before: Callable[[], None] = lambda: None,
+    after: Callable[[], None] = lambda: None,
+) -> Any:
+    """Load the script, call its function on the paths of `files`, end what it left behind; what it returned.
+
+    `before` and `after` are called just beside it, `after` only when it returned.
+    """
+    application = Path(job["application_path"])
+    free = shutil.disk_usage(job["work"]).free
+    try:
+        called = applications.load(application, function)
+        before()
+        report({"kind": "stage", "stage": "run"})
+        value = _call(application, function, called, [str(file) for file in files])
+        after()
+    except ApplicationError as exc:
+        _look_for_other_causes(exc, share, free)
+        raise
+    report.sweep()
+    return value
+
+
+def _call(application: Path, function: applications.Function, called: Callable[..., Any], argument: Any) -> Any:
+    """Call a function of the application; whatever it raises becomes an `ApplicationError`."""
+    sys.argv = [str(application / f"{function}.py")]
+    try:
+        return called(argument)
+    except SystemExit as exc:
+        message = f"{function}.py called sys.exit({'' if exc.code is None else repr(exc.code)})."
+        text = applications.plugin_traceback(exc, application)
+        raise ApplicationError(message, traceback=text) from exc
+    except BaseException as exc:
+        message = f"{function}.py failed with {type(exc).__name__}: {exc}".rstrip(": ")
+        raise ApplicationError(message, traceback=applications.plugin_traceback(exc, application)) from exc
+
+
+def _look_for_other_causes(failure: ApplicationError, share: SharedFolder, free_before: int) -> None:
+    """A failure while the share is away or the disk was nearly full before is not the application's.
+
+    The share is asked only after an error that its absence could cause: reading a script or a file beside it.
+    """
+    cause = failure.__cause__
+    if isinstance(cause, OSError) and cause.errno in _full and free_before < little_space:
+        raise DiskFull(f"No space is left on this computer: {free_before:,} bytes were free before the case began.")
+    if cause is None or isinstance(cause, (OSError, ImportError, SyntaxError)):
+        try:
+            share.probe()
+        except ShareAway as exc:
+            raise exc from failure
+
+
+def _write_marker(path: Path, job: Job) -> None:
+    """Write a file that names the case, whole and flushed to the disk before this returns."""
+    aside = path.with_name(path.name + ".part")
+    with aside.open("w", encoding="utf-8") as file:
+        json.dump({"case": job.get("case", "")}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    if os.name == "posix":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+@contextlib.contextmanager
+def _lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the system's lock on the file `path`, which ends with this process, however it ends.
+
+    Raises `_Busy` where another process holds it, unless told to wait. filelock is not used: it imports asyncio.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+b") as file:
+        while not _try_lock(file.fileno(), wait=wait):
+            if not wait:
+                raise _Busy
+            time.sleep(0.1)
+        yield
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int, *, wait: bool) -> bool:
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int, *, wait: bool) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,30 @@
+"""How this program starts itself again: from source and as an executable. Alone knows "frozen"."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+helper_command = "--case-helper"
+"""Hidden command: the helper that forks processes of cases; takes a descriptor and an entry."""
+
+child_command = "--case-child"
+"""Hidden command: a fresh interpreter for one case; takes an entry."""
+
+watch_command = "--case-watch"
+"""Hidden command: ends the trees of an owner that died, where the system does not."""
+
+
+def is_frozen() -> bool:
+    """Whether this is an executable made by cx_Freeze."""
+    return bool(getattr(sys, "frozen", False))
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line that starts this program with the hidden `arguments`.
+
+    From source it names the file, not ``-m``, which would look for modules in the current folder first.
+    """
+    if is_frozen():
+        return [sys.executable, *arguments]
+    return [sys.executable, str(Path(__file__).parent.parent / "__main__.py"), *arguments]
