@@ -10,56 +10,23 @@ from typing import IO
 __all__ = ["Guard"]
 
 if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-
-    class _JobLimits(ctypes.Structure):
-        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
-
-        _fields_ = [
-            ("PerProcessUserTimeLimit", ctypes.c_int64),
-            ("PerJobUserTimeLimit", ctypes.c_int64),
-            ("LimitFlags", wintypes.DWORD),
-            ("MinimumWorkingSetSize", ctypes.c_size_t),
-            ("MaximumWorkingSetSize", ctypes.c_size_t),
-            ("ActiveProcessLimit", wintypes.DWORD),
-            ("Affinity", ctypes.c_size_t),
-            ("PriorityClass", wintypes.DWORD),
-            ("SchedulingClass", wintypes.DWORD),
-            ("IoInfo", ctypes.c_uint64 * 6),
-            ("ProcessMemoryLimit", ctypes.c_size_t),
-            ("JobMemoryLimit", ctypes.c_size_t),
-            ("PeakProcessMemoryUsed", ctypes.c_size_t),
-            ("PeakJobMemoryUsed", ctypes.c_size_t),
-        ]
+    from gridcompute.machine.windows import Job
 
     class Guard:
         """A job object: Windows ends what is in it when its only handle closes, however this program ends."""
 
-        _kill_on_close, _extended_limits = 0x2000, 9
-
         pid: int | None = None
 
         def __init__(self) -> None:
-            self._kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-            self._kernel.CreateJobObjectW.restype = wintypes.HANDLE
-            self._job: int | None = self._kernel.CreateJobObjectW(None, None)
-            limits = _JobLimits(LimitFlags=self._kill_on_close)
-            self._kernel.SetInformationJobObject(
-                wintypes.HANDLE(self._job), self._extended_limits, ctypes.byref(limits), ctypes.sizeof(limits)
-            )
+            self._job = Job()
 
         def watch(self, process: subprocess.Popen[bytes]) -> None:
             """From now on the server ends with this program."""
-            handle = int(process._handle)  # type: ignore[attr-defined]
-            if not self._kernel.AssignProcessToJobObject(wintypes.HANDLE(self._job), wintypes.HANDLE(handle)):
-                raise ctypes.WinError(ctypes.get_last_error())
+            self._job.add(int(process._handle))  # type: ignore[attr-defined]
 
         def dismiss(self) -> None:
             """The server has ended. May be called twice."""
-            job, self._job = self._job, None
-            if job is not None:
-                self._kernel.CloseHandle(wintypes.HANDLE(job))
+            self._job.close()
 
 else:
     _guard_script = """
