@@ -119,7 +119,7 @@ class _Packer:
         pieces = self._counted(path, chunks(file, state.st_size))
         if state.st_size < CHUNK_BYTES:
             data = b"".join(pieces)
-            deflate = len(data) > _TINY_BYTES and shrinks(_sample(len(data), lambda at: data[at : at + _SAMPLE_BYTES]))
+            deflate = _seems_to_shrink(len(data), lambda at, size: data[at : at + size])
             writer.add_small(name, state.st_mode, state.st_mtime, data, deflate=deflate)
         else:
             deflate = self._file_shrinks(path, file, state.st_size)
@@ -138,14 +138,14 @@ class _Packer:
 
     @staticmethod
     def _file_shrinks(path: str, file: BinaryIO, size: int) -> bool:
-        def read(at: int) -> bytes:
+        def read(at: int, size: int) -> bytes:
             file.seek(at)
-            return file.read(_SAMPLE_BYTES)
+            return file.read(size)
 
         with _reading_input(path):
-            sample = _sample(size, read)
+            answer = _seems_to_shrink(size, read)
             file.seek(0)
-        return shrinks(sample)
+        return answer
 
 
 _TINY_BYTES = 64  # nothing to gain below
@@ -153,12 +153,17 @@ _SAMPLES = 5
 _SAMPLE_BYTES = 16_384
 
 
-def _sample(size: int, read: Callable[[int], bytes]) -> bytes:
-    """Bytes from several places of a file of `size` bytes: the head of a file of results is seldom like the rest."""
+def _seems_to_shrink(size: int, read: Callable[[int, int], bytes]) -> bool:
+    """Whether DEFLATE is worth its time for a file of `size` bytes, of which `read(at, size)` gives some.
+
+    Most of the samples have to shrink: the head of a file of results is seldom like the rest.
+    """
+    if size <= _TINY_BYTES:
+        return False
     if size <= _SAMPLES * _SAMPLE_BYTES:
-        return b"".join(read(at) for at in range(0, size, _SAMPLE_BYTES))
+        return shrinks(read(0, size))
     step = (size - _SAMPLE_BYTES) // (_SAMPLES - 1)
-    return b"".join(read(place * step) for place in range(_SAMPLES))
+    return sum(shrinks(read(place * step, _SAMPLE_BYTES)) for place in range(_SAMPLES)) > _SAMPLES // 2
 
 
 def _walk(number: int, item: str) -> Iterator[tuple[str, str, os.stat_result]]:

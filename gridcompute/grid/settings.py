@@ -305,9 +305,8 @@ class _Row(NamedTuple):
 
 def _rows(text: str, where: str) -> Iterator[_Row]:
     """The rows that say something: no blank ones, no comments, no ``sep=;`` of Excel."""
-    lines = ["" if line.lstrip().startswith("#") else line for line in _lines(text)]  # numbers stay
-    separator = _separator(lines)
-    reader = csv.reader(io.StringIO("\n".join(lines), newline=""), delimiter=separator, skipinitialspace=True)
+    plain = "\n".join("" if line.lstrip().startswith("#") else line for line in _lines(text))  # line numbers stay
+    reader = csv.reader(io.StringIO(plain, newline=""), delimiter=_separator(plain), skipinitialspace=True)
     begin = 1
     while True:
         try:
@@ -319,7 +318,7 @@ def _rows(text: str, where: str) -> Iterator[_Row]:
         line, begin = begin, reader.line_num + 1
         if not any(cell.strip() for cell in cells):
             continue
-        if line == 1 and _key("".join(cells)).startswith("sep="):
+        if _key("".join(cells)).startswith("sep="):
             continue
         if reader.line_num > line and not _is_header(cells):
             raise SettingsError(f"Cannot read {where}: a quote in line {line} is never closed. Remove it.")
@@ -332,15 +331,15 @@ def _is_header(cells: Iterable[str]) -> bool:
     )  # its cells may hold line breaks, made by Alt+Enter
 
 
-def _separator(lines: Iterable[str]) -> str:
+_STATED_SEPARATOR = re.compile(r'\s*"?sep=(.)"?\s*(\n|\Z)', re.IGNORECASE)
+_SEPARATOR_AFTER = re.compile(r'machine\s+name\s*?"? *([,;\t|])', re.IGNORECASE)
+_SEPARATOR_BEFORE = re.compile(r'([,;\t|]) *"?\s*?machine\s+name', re.IGNORECASE)
+
+
+def _separator(text: str) -> str:
     """The sign between the cells: what Excel's ``sep=`` says, or what stands beside *Machine name*."""
-    for line in lines:
-        stated = re.fullmatch(r'\s*"?sep=(.)"?\s*', line, re.IGNORECASE)
-        if stated:
-            return stated[1]
-        if _key(machine_column) in _key(line.replace('"', "")):
-            return max(",;\t|", key=line.count)
-    return ","
+    found = _STATED_SEPARATOR.match(text) or _SEPARATOR_AFTER.search(text) or _SEPARATOR_BEFORE.search(text)
+    return found[1] if found else ","
 
 
 # --- both ------------------------------------------------------------------------------------------------------------

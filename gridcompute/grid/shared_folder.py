@@ -44,6 +44,9 @@ __all__ = ["Prepared", "SharedFolder", "escape_name", "unescape_name"]
 
 AREAS = ("Cases", "Results")
 
+FREE_UNKNOWN = 1 << 62
+"""What `SharedFolder.free_bytes` says of a share that doesn't tell: more than there can be."""
+
 _REFUSED_IN_PATHS = re.compile(r"[\\:\0]")
 _HASH_SHOWN = 12  # hexadecimal digits of the SHA-256 in the name of an archive
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.5  # seconds between two tries to fetch
@@ -264,13 +267,13 @@ class SharedFolder:
             return False
         return True
 
-    def free_bytes(self) -> int | None:
-        """Bytes that are free on the share; None if it doesn't say. Raises ShareAway."""
+    def free_bytes(self) -> int:
+        """Bytes that are free on the share; FREE_UNKNOWN if it doesn't say. Raises ShareAway."""
         try:
             usage = shutil.disk_usage(self.root)
         except OSError as exc:
             raise self._away(exc) from exc
-        return usage.free if usage.total else None  # some network mounts say 0 of 0
+        return usage.free if usage.total else FREE_UNKNOWN  # some network mounts say 0 of 0
 
     def resolve(self, path: str) -> Path:
         """The place of `path`, relative to the shared folder. Raises ArchiveError if it would leave that folder."""
