@@ -146,6 +146,8 @@ class Submission:
         with contextlib.suppress(OSError):
             needed = sum(Path(path).stat().st_size for files in cases_to_submit for path in files)
             free = self.share.free_bytes()
+            if free is None:
+                return
             reserve = min(100_000_000, (free + needed) // 50)
             if needed + reserve > free:
                 raise DiskFull(

@@ -153,7 +153,7 @@ class ProcessDaemon(Daemon):
     def _terminate_all(self, yes: bool) -> None:
         if yes and self.wanted == 0:
             for attempt in self.attempts.values():
-                self._end(attempt, "terminated")
+                self._end_attempt(attempt, "terminated")
 
     def _act_on(self, name: str, case_id: str, now: float) -> None:
         for attempt in self.attempts.values():
@@ -163,10 +163,10 @@ class ProcessDaemon(Daemon):
                 elif name == "resume":
                     attempt.resume(now)
                 else:
-                    self._end(attempt, "terminated")
+                    self._end_attempt(attempt, "terminated")
                 self._show(attempt)
 
-    def _end(self, attempt: Attempt, why: str, grace: float = 1.0) -> None:
+    def _end_attempt(self, attempt: Attempt, why: str, grace: float = 1.0) -> None:
         """End the processes of an attempt; what that means is decided when their end is confirmed."""
         if attempt.ending and why != "lost":
             return
@@ -183,6 +183,8 @@ class ProcessDaemon(Daemon):
                 continue
             kind = message.get("kind")
             if kind == "stage":
+                if message["stage"] == "fetch":
+                    remember_held(attempt.work, attempt.case, attempt.token, child.pid)
                 attempt.enter_stage(message["stage"], now)
                 self._show(attempt)
             elif kind == "progress":
@@ -234,12 +236,12 @@ class ProcessDaemon(Daemon):
             attempt = self.attempts.get(token)
             if attempt is not None and attempt.settling is None and attempt.ending != "lost":
                 log.info("Case %s is no longer held by this machine; its work is thrown away.", attempt.case.id)
-                self._end(attempt, "lost")
+                self._end_attempt(attempt, "lost")
 
     def _end_overtime(self, now: float) -> None:
         for attempt in self.attempts.values():
             if attempt.over_time(now):
-                self._end(attempt, "time limit")
+                self._end_attempt(attempt, "time limit")
 
     def _keep_to_number(self, now: float) -> None:
         """Pause the newest cases above the wanted number, resume the oldest below it; at zero ask about the rest."""
@@ -589,12 +591,12 @@ class ProcessDaemon(Daemon):
             "input": case.input.document(),
             "result": {"user": case.origin_user, "machine": case.origin_machine, "stem": attempt.stem},
             "work": str(work),
+            "output": str(work / "output.txt"),
         }
         try:
             work.mkdir(parents=True, exist_ok=True)
             remember_held(work, case, token, None)
             attempt.child = self.children.start(job)
-            remember_held(work, case, token, attempt.child.pid)
         except OSError as exc:  # this machine's own trouble: nothing is counted
             message = f"Cannot prepare {work} for a case: {exc}. Free some space, or see who may write there."
             log.warning("%s", message)
@@ -671,7 +673,7 @@ class ProcessDaemon(Daemon):
         """
         deadline = clock.monotonic() + config.daemon_stop
         for attempt in list(self.attempts.values()):
-            self._end(attempt, "quit", grace=1.0)
+            self._end_attempt(attempt, "quit", grace=1.0)
         while self.attempts and clock.monotonic() < deadline:
             now = clock.monotonic()
             self._hear_children(now)

@@ -123,8 +123,11 @@ class ReceiveDaemon(Daemon):
             if receiving is None:
                 continue
             kind = message.get("kind")
-            if kind == "stage" and message["stage"] == "run":
-                receiving.running_since = now
+            if kind == "stage":
+                if message["stage"] == "fetch":
+                    remember_held(receiving.work, receiving.case, receiving.token, child.pid)
+                elif message["stage"] == "run":
+                    receiving.running_since = now
             elif kind == "outcome":
                 receiving.outcome = message
             elif kind == "ended":
@@ -306,6 +309,7 @@ class ReceiveDaemon(Daemon):
         try:
             markers = self._markers(case)
             work.mkdir(parents=True, exist_ok=True)
+            remember_held(work, case, token, None)
             receiving.child = self.children.start(
                 {
                     "mode": "receive",
@@ -315,13 +319,13 @@ class ReceiveDaemon(Daemon):
                     "share": str(self.share.root),
                     "input": case.result.document(),
                     "work": str(work),
+                    "output": str(work / "output.txt"),
                     "begun": str(markers.begun),
                     "done": str(markers.done),
                     "lock": str(markers.lock),
                     "turn": str(markers.turn),
                 }
             )
-            remember_held(work, case, token, receiving.child.pid)
         except OSError as exc:
             message = f"Cannot prepare {work} for a result: {exc}. Free some space, or see who may write there."
             receiving.outcome = {"outcome": "disk", "message": message}

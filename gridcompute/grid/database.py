@@ -698,7 +698,7 @@ class Database:
             if self._cases.update_one(query, [{"$set": update}]).matched_count:
                 return True
             found = self._cases.find_one({"_id": case_id, "origin.user": user}, {"status": 1})
-        return bool(found) and found.get("status") == cases.CANCELLED
+        return found is not None and found.get("status") == cases.CANCELLED
 
     def retry(self, case_id: Any, user: str) -> bool:
         """T13. Try a case in error or cancelled again: to process, or processed where a result stands."""
@@ -862,7 +862,7 @@ class Database:
             if self._cases.update_one(query, [{"$set": update}]).matched_count:
                 return True
             found = self._cases.find_one({"_id": case_id}, {"received_by": 1})
-        return bool(found) and found.get("received_by") == token
+        return found is not None and found.get("received_by") == token
 
     def receive_failed(
         self,
@@ -892,7 +892,7 @@ class Database:
             if self._cases.update_one(query, [{"$set": update}]).matched_count:
                 return True
             found = self._cases.find_one({"_id": case_id}, {"receive_failed_by": 1})
-        return bool(found) and found.get("receive_failed_by") == token
+        return found is not None and found.get("receive_failed_by") == token
 
     def result_lost(self, case_id: Any, token: str, reason: str) -> bool:
         """T12. The result is not on the share, or damaged: to process again, twice at most, then an error."""
