@@ -1,8 +1,8 @@
 """Names of users, machines and files <-> names that a file system takes.
 
 Windows refuses more names than the others do, and network shares refuse what Windows refuses, so what goes to the share
-is escaped for all of them: each refused character becomes ``%`` and two hexadecimal digits for each byte of its UTF-8,
-as in an address of the web.
+is escaped for all of them: each refused character becomes ``=`` and two hexadecimal digits for each byte of its UTF-8,
+as in quoted-printable mail. A ``%`` is escaped too: smbnetfs takes it for an escape of its own.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import hashlib
 import re
 import unicodedata
 
-_REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff]|[. ]\Z|%(?=[0-9A-Fa-f]{2})')
+_REFUSED = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f\ud800-\udfff%]|[. ]\Z|=(?=[0-9A-Fa-f]{2})')
 _DEVICE = re.compile(r"(CON|PRN|AUX|NUL|COM[0-9¹²³]|LPT[0-9¹²³]|CONIN\$|CONOUT\$) *(\.|\Z)", re.IGNORECASE)
 _ILLEGAL_ON_WINDOWS = re.compile(r'[<>:"/\\|?*\x00-\x1f\ud800-\udfff]|[. ]\Z')
-_ESCAPED = re.compile(r"(?:%[0-9A-F]{2})+")
+_ESCAPED = re.compile(r"(?:=[0-9A-F]{2})+")
 
-_EMPTY = "%"  # no other name is escaped to a lone %, since that one is legal and written as %25
+_EMPTY = "="  # the name "=" itself is written =3D
 _LENGTH_KEPT = 200
 _ENDING_KEPT = 20
 _LENGTH_LIMIT = 255  # NTFS counts UTF-16 units, the file systems of Linux bytes
@@ -25,13 +25,13 @@ _LENGTH_LIMIT = 255  # NTFS counts UTF-16 units, the file systems of Linux bytes
 def escape_name(name: str) -> str:
     """A file name for `name` that every file system takes; `unescape_name` gives `name` back.
 
-    Names that are good everywhere stay as they are: ``bob``, ``Jörg Müller``, ``100%``. ``DOMAIN\\bob`` becomes
-    ``DOMAIN%5Cbob``, ``CON`` becomes ``%43ON``.
+    Names that are good everywhere stay as they are: ``bob``, ``Jörg Müller``, ``a=b``. ``DOMAIN\\bob`` becomes
+    ``DOMAIN=5Cbob``, ``CON`` becomes ``=43ON``.
     """
     if name in ("", _EMPTY):
-        return "%25" if name else _EMPTY
-    escaped = _REFUSED.sub(lambda found: _percent(found.group()), name)
-    return _percent(escaped[0]) + escaped[1:] if _DEVICE.match(escaped) else escaped
+        return _hexadecimal(name) or _EMPTY
+    escaped = _REFUSED.sub(lambda found: _hexadecimal(found.group()), name)
+    return _hexadecimal(escaped[0]) + escaped[1:] if _DEVICE.match(escaped) else escaped
 
 
 def unescape_name(escaped: str) -> str:
@@ -68,13 +68,13 @@ def long_path(path: str, *, windows: bool) -> str:
     return "\\\\?\\UNC" + path[1:] if path.startswith("\\\\") else "\\\\?\\" + path
 
 
-def _percent(characters: str) -> str:
-    return "".join(f"%{byte:02X}" for byte in characters.encode("utf-8", "surrogatepass"))
+def _hexadecimal(characters: str) -> str:
+    return "".join(f"={byte:02X}" for byte in characters.encode("utf-8", "surrogatepass"))
 
 
 def _characters(escaped: str) -> str:
     try:
-        return bytes.fromhex(escaped.replace("%", "")).decode("utf-8", "surrogatepass")
+        return bytes.fromhex(escaped.replace("=", "")).decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:  # nothing that `escape_name` made
         return escaped
 

@@ -141,8 +141,8 @@ def test_a_name_that_windows_refuses_is_escaped_there(tmp_path, write, monkeypat
     unpack(tmp_path / "a.zip", tmp_path / "out")
 
     assert snapshot(tmp_path / "out") == {
-        "folder": {"a%3Ab": b"a:b", "%43ON": b"CON", "dot%2E": b"dot.", "back%5Cslash": b"back\\slash"},
-        "%6Eul.txt": b"content",
+        "folder": {"a=3Ab": b"a:b", "=43ON": b"CON", "dot=2E": b"dot.", "back=5Cslash": b"back\\slash"},
+        "=6Eul.txt": b"content",
     }
 
 
