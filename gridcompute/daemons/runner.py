@@ -70,6 +70,8 @@ def _outcome_of(mode: Callable[[Job, Report], Job], job: Job, report: Report) ->
         return {"outcome": "busy"}
     except ApplicationError as exc:
         return {"outcome": "failed", "message": str(exc), "traceback": exc.traceback}
+    except archive.TargetError as exc:  # this computer's folder can't be written: no fault of the archive
+        return {"outcome": "internal", "message": str(exc), "traceback": traceback.format_exc()}
     except (ArchiveError, ArchiveMissing, InputError) as exc:
         return {"outcome": "input", "message": str(exc)}
     except ShareError as exc:
@@ -161,7 +163,7 @@ def _unpack_input(job: Job, report: Report) -> tuple[SharedFolder, Path, list[Pa
     folder, copy = work / "files", work / "archive.zip"
     folder.mkdir(parents=True, exist_ok=True)
     share.fetch(source["path"], source["size"], source["sha256"], copy)
-    files = archive.unpack(copy, folder)
+    files = archive.unpack(copy, folder, verified=True)
     copy.unlink()
     os.chdir(folder)
     return share, folder, files

@@ -179,8 +179,10 @@ def lower_priority() -> None:
         with contextlib.suppress(OSError):
             os.nice(nice)
     if sys.platform == "linux":
-        with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - no pathlib at this price
-            file.write("500")
+        with contextlib.suppress(OSError):
+            descriptor = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+            os.write(descriptor, b"500")
+            os.close(descriptor)
 
 
 def _default_signals() -> None:
@@ -249,7 +251,7 @@ def _redirect_streams() -> None:
 def _first_message(lines: Any) -> Message | None:
     assembler = Assembler()
     while line := lines.readline():
-        message = assembler.feed(line.rstrip(b"\n"))
+        message = assembler.feed(line.rstrip(b"\r\n"))
         if message is not None:
             return message
     return None

@@ -27,6 +27,7 @@ import array
 import contextlib
 import ctypes
 import fcntl
+import functools
 import gc
 import json
 import os
@@ -48,6 +49,7 @@ _round = 0.003
 """Seconds between two looks at processes that were killed and are not gone yet."""
 
 _round_limit = 0.1
+_fork_pause = 1.0
 _pipe_size = 1 << 18
 _read_size = 1 << 16
 _reads_at_once = 16  # an application that prints without end must not keep a keeper from hearing its owner
@@ -104,8 +106,13 @@ def send_signal(pids: Iterable[int], number: int) -> None:
             os.kill(pid, number)
 
 
+@functools.cache  # a fork finds it made: making it touches, and so copies, a hundred pages
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0) != 0:
+    if _libc().prctl(option, value, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl failed")
 
 
@@ -173,17 +180,31 @@ class Helper:
         self._keepers: set[int] = set()
         self._uncleared: list[int] = []  # keepers that died by force, whose orphans may still be there
         self._pause = _round
+        self._owed, self._pay_at = 0, 0.0  # keepers that could not be forked, and when to try again
 
     def serve(self) -> None:
         """Work until the owner's end of the socket is closed and no child is left."""
         while True:
-            self._pause = min(self._pause * 1.5, _round_limit) if self._uncleared else _round
-            ready = _wait((self._control.fileno(), self._wake.fd), self._pause if self._uncleared else None)
+            ready = _wait((self._control.fileno(), self._wake.fd), self._timeout())
             if self._control.fileno() in ready and not self._obey():
                 break
             self._wake.clear()
             self._clear_up()
+            self._pay_debts()
         self._leave()
+
+    def _timeout(self) -> float | None:
+        if self._uncleared:
+            self._pause = min(self._pause * 1.5, _round_limit)
+            return self._pause
+        self._pause = _round
+        return _fork_pause if self._owed else None
+
+    def _pay_debts(self) -> None:
+        if self._owed and time.monotonic() >= self._pay_at:
+            owed, self._owed = self._owed, 0
+            for _ in range(owed):
+                self._make_keeper()
 
     def _obey(self) -> bool:
         request = self._control.recv(64)
@@ -193,7 +214,13 @@ class Helper:
 
     def _make_keeper(self) -> None:
         owners, keepers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:  # no more processes for this user, or no memory: the cases that run go on, others wait
+            owners.close()
+            keepers.close()
+            self._owed, self._pay_at = self._owed + 1, time.monotonic() + _fork_pause
+            return
         if pid == 0:
             owners.close()
             self._control.close()

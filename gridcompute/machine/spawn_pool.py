@@ -174,7 +174,7 @@ class _Interpreter:
         assert self.process.stdout is not None
         with contextlib.suppress(OSError, ValueError):
             for line in self.process.stdout:
-                packet = line.rstrip(b"\n")
+                packet = line.rstrip(b"\r\n")
                 message = assembler.feed(packet)
                 if packet == SWEEP:
                     self._sweep()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from gridcompute.machine.processes import Child, Children, describe_end, wait_until_gone
+from gridcompute.grid import archive
+from gridcompute.grid.shared_folder import Prepared, SharedFolder
+from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
 from tests.support.waiting import wait_for
 
 posix = pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="needs Linux")
@@ -297,11 +300,12 @@ def test_close_ends_all_trees_and_may_be_called_twice(children):
 
 
 def test_the_number_that_waits_ready_can_change(make_children, method):
-    children = make_children(ready=3)
     us = psutil.Process()
+    before = {process.pid for process in us.children(recursive=True)}
+    children = make_children(ready=3)
 
     def waiting() -> int:
-        return len([process for process in us.children(recursive=True) if process.name().startswith("python")])
+        return len({process.pid for process in us.children(recursive=True)} - before)
 
     each = {"fork": 2, "spawn": 1}[method]  # a keeper and a runner, or an interpreter; and one helper or watch
     wait_for(lambda: waiting() == 3 * each + 1, 10.0, "three wait")
@@ -321,3 +325,127 @@ def test_the_end_of_a_child_of_somebody_else_can_be_waited_for(children):
 
     assert wait_until_gone(child.pid, 10.0)
     story.wait(child)
+
+
+# --- with the real runner ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def share(tmp_path) -> SharedFolder:
+    root = tmp_path / "share"
+    for folder in ("Settings/Applications/Solver", "Cases", "Results"):
+        (root / folder).mkdir(parents=True)
+    (root / "Settings" / "settings.txt").write_text("mongodb server: here:1\n")
+    return SharedFolder(root)
+
+
+@pytest.fixture
+def real_children(make_children):
+    return make_children(entry="gridcompute.daemons.runner:run")
+
+
+@pytest.fixture
+def make_job(share, tmp_path):
+    """Makes a job for a script of the application *Solver* with one input file."""
+
+    def make(mode: str, source: str, **more) -> dict:
+        application = share.applications_path / "Solver"
+        (application / f"{mode}.py").write_text(textwrap.dedent(source))
+        file = tmp_path / "beam.inp"
+        file.write_text("load 5")
+        prepared = share.prepare("Cases", "ann", "PC-1", "case", [file])
+        share.publish(prepared)
+        return {
+            "mode": mode,
+            "case": "4711",
+            "application": "Solver",
+            "application_path": str(application),
+            "share": str(share.root),
+            "input": {"path": prepared.path, "size": prepared.size, "sha256": prepared.sha256},
+            "result": {"user": "ann", "machine": "PC-1", "stem": "case-1"},
+            "file": str(file),
+            **more,
+        }
+
+    return make
+
+
+def test_a_case_is_processed_in_its_child(real_children, share, make_job, tmp_path):
+    story = Story(real_children)
+    source = """
+        import multiprocessing, os, subprocess
+        from pathlib import Path
+        import gridcompute
+        from .helper import double
+        def process_case(files):
+            gridcompute.progress(0.5, "half")
+            print("case", os.environ["GRIDCOMPUTE_CASE"])
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                Path("result").write_text(str(pool.map(double, [4])))
+            subprocess.Popen(["sh", "-c", "while true; do date >> result; sleep 0.01; done"], start_new_session=True)
+            return ["result"]
+        """
+    job = make_job("process", source)
+    (share.applications_path / "Solver" / "helper.py").write_text("def double(number):\n    return 2 * number\n")
+
+    child = real_children.start(job)
+
+    assert story.wait(child)["exit"] == 0, story.heard
+    outcome = story.of(child, "outcome")[0]
+    assert outcome["outcome"] == "done", outcome
+    assert [message["stage"] for message in story.of(child, "stage")] == ["fetch", "run", "pack"]
+    assert story.of(child, "progress")[-1]["text"] == "half"
+    share.publish(Prepared(**outcome["prepared"]))
+    (result,) = archive.unpack(share.root / outcome["prepared"]["path"], tmp_path / "result")
+    assert result.read_text().startswith("[8]")
+    assert "case 4711" in child.output_path.read_text()
+    assert remove_tree(Path(child.job["work"]))
+
+
+def test_ten_thousand_cases_of_one_file_get_through(real_children, make_job, tmp_path):
+    story = Story(real_children)
+    job = make_job("send", "def select_input_files(file): return [[file]] * 10_000")
+
+    child = real_children.start(job)
+
+    outcome = story.wait(child, "outcome")
+    assert outcome["cases"] == [[str(tmp_path / "beam.inp")]] * 10_000
+    story.wait(child)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("sys.exit(3)", "called sys.exit(3)"),
+        ("raise ValueError('no convergence')", "failed with ValueError: no convergence"),
+        ("os.kill(os.getpid(), 9)", None),
+        ("os._exit(0)", None),
+    ],
+)
+def test_a_script_that_fails_or_kills_its_process_is_told_apart(real_children, make_job, body, words):
+    story = Story(real_children)
+
+    child = real_children.start(make_job("process", f"import os, sys\ndef process_case(files):\n    {body}"))
+
+    story.wait(child)
+    outcomes = story.of(child, "outcome")
+    assert not outcomes if words is None else words in outcomes[0]["message"]
+
+
+def test_a_receiver_that_is_killed_leaves_begun_and_no_lock(real_children, make_job, tmp_path):
+    story = Story(real_children)
+    paths = {name: str(tmp_path / "journal" / name) for name in ("begun", "done", "lock", "turn")}
+    source = "import time\ndef receive_case(files):\n    print('here', flush=True)\n    time.sleep(1000)"
+    first = real_children.start(make_job("receive", source, **paths))
+    wait_for(first.output_path.exists, 10.0, "receive_case runs")
+
+    busy = real_children.start(dict(first.job, work=str(tmp_path / "second"), output=str(tmp_path / "second.txt")))
+    assert story.wait(busy, "outcome")["outcome"] == "busy"
+    first.end(0.0)
+    story.wait(first)
+    assert (tmp_path / "journal" / "begun").exists() and not (tmp_path / "journal" / "done").exists()
+
+    again = real_children.start(make_job("receive", "def receive_case(files): pass", **paths))
+    assert story.wait(again, "outcome")["outcome"] == "done"
+    for child in (busy, again):
+        story.wait(child)
