@@ -481,9 +481,14 @@ class Database:
             return self._cases.find_one(query, {"_id": 1}, hint="alone") is not None
 
     def beat(self, tokens: Collection[str]) -> bool:
-        """T3. One heartbeat for all cases held; True if every token is still good."""
+        """T3. One heartbeat for all cases held; True if every token is still good.
+
+        A machine that was taken for lost and comes back before the next claim is no loss.
+        """
         if not tokens:
             return True
+        came_back = {"$eq": ["$status", cases.TO_PROCESS]}
+        others_lost = {"$setDifference": [_or_empty("$lost_on"), [{"$ifNull": ["$holder.machine", "?"]}]]}
         with self._asked("send a heartbeat"):
             done = self._cases.update_many(
                 {"token": {"$in": list(tokens)}, "status": {"$in": [cases.PROCESSING, cases.TO_PROCESS]}},
@@ -494,8 +499,21 @@ class Database:
                             "beat": _count("$beat"),
                             "lease_until": _after(self.lease),
                             "last_heartbeat": "$$NOW",
+                            "lost_on": {"$cond": [came_back, others_lost, "$lost_on"]},
                         }
-                    }
+                    },
+                    {
+                        "$set": {
+                            "losses": {"$size": _or_empty("$lost_on")},
+                            "alone": {
+                                "$cond": [
+                                    {"$gte": [{"$size": _or_empty("$lost_on")}, config.losses_before_alone]},
+                                    True,
+                                    "$$REMOVE",
+                                ]
+                            },
+                        }
+                    },
                 ],
             )
         return done.matched_count == len(tokens)
@@ -555,12 +573,17 @@ class Database:
     ) -> bool:
         """T5. The application failed: to process again after `pause` seconds, not on `machine` for `avoid` seconds, or
         ``error: <reason>`` at failure number `attempts`. False: no longer mine, nothing changed.
+
+        The machine outlived the case, so the count of machines that did not is over.
         """
         last = {"$gte": [_count("$failures"), attempts]}
         update = {
             "status": {"$cond": [last, literal(f"error: {reason}"), cases.TO_PROCESS]},
             "ended": {"$cond": [last, "$$NOW", "$$REMOVE"]},
             "failures": _count("$failures"),
+            "losses": 0,
+            "lost_on": "$$REMOVE",
+            "alone": "$$REMOVE",
             "not_before": _after(pause),
             "avoid": self._avoiding(machine, avoid),
             "error": {
