@@ -30,7 +30,7 @@ from gridcompute.daemons.attempt import (
     tail_of,
 )
 from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
-from gridcompute.errors import GridComputeError, ShareAway, ShareError
+from gridcompute.errors import GridComputeError, SettingsError, ShareAway, ShareError
 from gridcompute.grid import applications, cases, settings
 from gridcompute.grid.cases import Archive, Case
 from gridcompute.grid.database import object_id
@@ -569,15 +569,13 @@ class ProcessDaemon(Daemon):
         """Run a claimed case in a child process."""
         now = clock.monotonic()
         application = self.allowed.applications[case.application]
-        said = application.settings
         work = self.work_folder / f"{case.id}-{case.attempt}-{token[:6]}"
         attempt = Attempt(
             case,
             token,
             work,
             now,
-            time_limit=said.time_limit,
-            attempts=said.attempts or self.settings.attempts,
+            attempts=self.settings.attempts,
             avoid=config.avoid_time if case.application in self.allowed.shared else 0.0,
         )
         self.attempts[token] = attempt
@@ -594,9 +592,15 @@ class ProcessDaemon(Daemon):
             "output": str(work / "output.txt"),
         }
         try:
+            said = self.share.read_application_settings(case.application)
+            attempt.time_limit, attempt.attempts = said.time_limit, said.attempts or attempt.attempts
             work.mkdir(parents=True, exist_ok=True)
             remember_held(work, case, token, None)
             attempt.child = self.children.start(job)
+        except SettingsError as exc:  # a broken application.txt, as a broken script, is the application's fault
+            attempt.outcome, attempt.ended = {"outcome": "failed", "message": str(exc)}, {}
+        except ShareAway as exc:
+            attempt.outcome, attempt.ended = {"outcome": "share", "message": str(exc)}, {}
         except OSError as exc:  # this machine's own trouble: nothing is counted
             message = f"Cannot prepare {work} for a case: {exc}. Free some space, or see who may write there."
             log.warning("%s", message)
