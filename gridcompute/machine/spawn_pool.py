@@ -195,7 +195,7 @@ class _Interpreter:
                     elif not asked:
                         process.terminate()
             asked = True
-            psutil.wait_procs(left, timeout=0.02)
+            time.sleep(0.02)
         self._write(SWEEP + b"\n")
 
     def _pump(self) -> None:

@@ -18,6 +18,9 @@ import psutil
 mark_variable = "GRIDCOMPUTE_TREE"
 """The variable of the environment that says to which tree a process belongs."""
 
+_round = 0.02
+"""Seconds between two looks for processes that were killed."""
+
 _gone = (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError)
 
 
@@ -85,7 +88,7 @@ def kill_until_none(look: Callable[[], list[psutil.Process]], seconds: float) ->
         for process in left:
             with contextlib.suppress(*_gone):
                 process.kill()
-        psutil.wait_procs(left, timeout=0.05)
+        time.sleep(_round)  # psutil's own waiting would reap children of ours, and take their exit codes
     return True
 
 
