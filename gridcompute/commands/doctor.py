@@ -6,7 +6,6 @@ network mount too, is left after a few seconds.
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
 import os
@@ -31,7 +30,7 @@ from gridcompute.errors import (
     VersionRefused,
 )
 from gridcompute.grid import cases, trouble
-from gridcompute.grid.applications import Application, function_names, scan
+from gridcompute.grid.applications import Application, fault_of, function_names, scan
 from gridcompute.grid.database import Database, object_id
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import FREE_UNKNOWN, SharedFolder
@@ -244,10 +243,10 @@ class Examination:
 
     def _look_at(self, application: Application) -> Check:
         """Scripts that can be read and define their function; settings; a machine that processes it."""
-        name = f"application {application.name}"
+        name, path = f"application {application.name}", application.path
         there = {script: getattr(application, script) for script in function_names}
         found = ", ".join(f"{script}.py" for script, is_there in there.items() if is_there)
-        faults = [fault for script, is_there in there.items() if is_there and (fault := _fault(application, script))]
+        faults = [fault for script, is_there in there.items() if is_there and (fault := fault_of(path, script))]
         try:
             unknown = application.settings.unknown
         except (SettingsError, OSError) as exc:
@@ -543,30 +542,6 @@ def _split(message: str) -> tuple[str, str]:
     """A message as what was found and what to do; the advice is empty where it is one sentence."""
     found, separator, advice = message.partition(". ")
     return (found, advice) if separator else (message, "")
-
-
-def _fault(application: Application, script: str) -> str:
-    """Why a script can't be used, as far as that is seen without running it; empty where nothing is seen."""
-    path = application.path / f"{script}.py"
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except (SyntaxError, ValueError) as exc:
-        line = f"line {exc.lineno} of " if isinstance(exc, SyntaxError) and exc.lineno else ""
-        return f"{line}{path.name} has a syntax error: {getattr(exc, 'msg', exc)}."
-    except OSError as exc:
-        return f"{path.name} can't be read: {trouble.words(exc)}."
-    wanted = function_names[script]
-    if any(_may_define(node, wanted) for node in ast.walk(tree)):
-        return ""
-    return f"{path.name} does not define the function '{wanted}'."
-
-
-def _may_define(node: ast.AST, name: str) -> bool:
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        return node.name == name
-    if isinstance(node, ast.ImportFrom | ast.Import):
-        return any(alias.name == "*" or (alias.asname or alias.name) == name for alias in node.names)
-    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
 
 
 def may_write(path: Path) -> bool:

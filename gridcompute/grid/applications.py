@@ -71,12 +71,12 @@ class Scan:
 def scan(folder: Path) -> Scan:
     """Look at the folder of the applications. Raises `OSError` where it can't be read."""
     found: dict[str, Application] = {}
-    warnings: list[str] = []
+    skipped: list[str] = []
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name.startswith((".", "__")) or not entry.is_dir():
             continue
         if "." in entry.name:
-            warnings.append(
+            skipped.append(
                 f"The application folder '{entry.name}' in {folder} is skipped: its name has a dot. Rename the folder."
             )
             continue
@@ -84,16 +84,47 @@ def scan(folder: Path) -> Scan:
         if application.send or application.process or application.receive:
             found[application.name] = application
         else:
-            warnings.append(
+            skipped.append(
                 f"The folder '{entry.name}' in {folder} is skipped: it has neither send.py nor process.py nor "
                 "receive.py. Add the application's scripts or move the folder elsewhere."
             )
-    return Scan(found, warnings)
+    return Scan(found, skipped)
 
 
 def _look(name: str, path: Path) -> Application:
     there = {function: (path / f"{function}.py").is_file() for function in function_names}
     return Application(name, path, **there)
+
+
+def fault_of(application_path: Path, function: str) -> str:
+    """Why a script can't be used, as far as that is seen without running it; empty where nothing is seen."""
+    import ast  # the process of a case needs neither of these
+    import warnings
+
+    path = application_path / f"{function}.py"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an author's doubtful escape in a string is none of the submitter's
+            tree = ast.parse(path.read_bytes(), filename=str(path))
+    except (SyntaxError, ValueError) as exc:
+        line = f"line {exc.lineno} of " if isinstance(exc, SyntaxError) and exc.lineno else ""
+        return f"{line}{path.name} has a syntax error: {getattr(exc, 'msg', exc)}."
+    except OSError as exc:
+        return f"{path.name} can't be read: {exc.strerror or exc}."
+    wanted = function_names[function]
+    if any(_may_define(node, wanted) for node in ast.walk(tree)):
+        return ""
+    return f"{path.name} does not define the function '{wanted}'."
+
+
+def _may_define(node: Any, name: str) -> bool:
+    import ast
+
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return node.name == name
+    if isinstance(node, (ast.ImportFrom, ast.Import)):
+        return any(alias.name == "*" or (alias.asname or alias.name) == name for alias in node.names)
+    return isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store)
 
 
 # --- importing --------------------------------------------------------------------------------------------------------
