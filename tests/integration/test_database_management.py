@@ -168,7 +168,7 @@ def test_the_edited_variables_are_used_and_nobody_there_to_ask_means_no(server, 
     clone = tmp_path / "a clone"
     (clone / "admin").mkdir(parents=True)
     shutil.copytree(repository / "gridcompute", clone / "gridcompute", ignore=shutil.ignore_patterns("__pycache__"))
-    functions, main, edited = script.read_text("utf-8").partition('if __name__ == "__main__":')
+    functions, main, edited = script.read_text("utf-8").rpartition('if __name__ == "__main__":')
     for name, value in (("mongodb_server", server.address), ("login", user_group), ("password", password)):
         before = next(line for line in edited.splitlines() if line.startswith(f"    {name} = "))
         edited = edited.replace(before, f"    {name} = {value!r}")
