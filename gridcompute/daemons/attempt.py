@@ -78,12 +78,12 @@ class Attempt:
 
 
 def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """Write a small JSON file so that a reader, after a crash too, finds all of it or nothing."""
+    """Write a small JSON file so that a reader finds all of it or nothing, after the end of this process too.
+
+    It is not flushed to the disk: after the end of the PC the work it speaks of is lost as well.
+    """
     aside = path.with_suffix(".aside")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    aside.write_text(json.dumps(content), encoding="utf-8")
     aside.replace(path)
 
 

@@ -173,6 +173,7 @@ class Daemon:
         self.share = SharedFolder(orders.root)
         self.bell = Bell()
         self.stop = threading.Event()
+        self._stop_asked: float | None = None  # monotonic
         self.trouble = Trouble(self.name, self.tell)
         self.observed = ObservedLeases(self.settings.heartbeat_frequency)
         self._connection = connection
@@ -183,6 +184,7 @@ class Daemon:
         self._threads: list[threading.Thread] = []
         self._polling = clock.Backoff(config.db_connect_first, config.db_connect_frequency)
         self._next_poll = 0.0
+        self.more_may_wait = True  # until a claim came back empty: a case less is asked for each one that ends
         self._beat_now = threading.Event()
         self._next_version_check = 0.0
         self._next_observation = 0.0
@@ -221,8 +223,15 @@ class Daemon:
 
     def ask_to_stop(self, *_: object) -> None:
         """Stop as soon as may be; may be called from any thread, or as a signal handler, and more than once."""
+        if self._stop_asked is None:
+            self._stop_asked = clock.monotonic()
         self.stop.set()
         self.bell.ring("stop")
+
+    @property
+    def stop_deadline(self) -> float:
+        """The monotonic moment at which what was held must be given back; a blocked turn has used some of the time."""
+        return (clock.monotonic() if self._stop_asked is None else self._stop_asked) + config.daemon_stop
 
     # Threads beside the loop.
 
@@ -318,12 +327,16 @@ class Daemon:
         """Look at the database at the next turn, and often for a while: a case may be put back for a moment."""
         self._polling.reset()
         self._next_poll = 0.0
+        self.more_may_wait = True
 
     def due_to_look(self, now: float) -> bool:
-        """Whether the database is to be asked for work now; the next time is set."""
-        if now < self._next_poll or self.trouble.blocks(DATABASE_AWAY, now):
+        """Whether the database is to be asked for work now: something rang, the last look found more, or it is time."""
+        if self.trouble.blocks(DATABASE_AWAY, now):
             return False
+        if now < self._next_poll:
+            return self.more_may_wait
         self._next_poll = now + self._polling.next()
+        self.more_may_wait = True
         return True
 
     def check_version(self, now: float) -> bool:
@@ -373,9 +386,10 @@ class Daemon:
         except Exception:
             log.exception("The %s daemon could not give back all it held", self.name)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        patience = clock.monotonic() + 0.5
         for thread in self._threads:
             if not thread.name.endswith("commands"):
-                thread.join(timeout=1.5)
+                thread.join(timeout=max(0.0, patience - clock.monotonic()))
         self.database.close()
         log.info("The %s daemon has ended.", self.name)
 

@@ -99,6 +99,7 @@ class ProcessDaemon(Daemon):
         self._asked_token: str | None = None
         self._lost_tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._alone_since: float | None = None
+        self._next_look_for_lone = 0.0
         self._next_roll_call = 0.0
         self._leftovers: list[Leftover] | None = None
         self._needed_bytes = 0
@@ -283,7 +284,8 @@ class ProcessDaemon(Daemon):
         del self.attempts[token]
         self._forget_folder(attempt.work)
         self.tell(events.remove_my_process(str(attempt.case.id), future.result()))
-        self.look_soon()
+        if future.result() != "done":  # it may be put back at once, or in a moment
+            self.look_soon()
 
     def _settle(self, attempt: Attempt) -> str:
         """In a worker thread: the write that ends an attempt. May be called again after any expected error.
@@ -536,6 +538,7 @@ class ProcessDaemon(Daemon):
         while free > 0 and not self.stop.is_set():
             attempt = self._claim(claimable)
             if attempt is None:
+                self.more_may_wait = False
                 break
             free -= 1
             if attempt.case.alone:
@@ -546,12 +549,16 @@ class ProcessDaemon(Daemon):
         """Rule 4: a case that took machines down runs alone; the machine is emptied for one that has waited a while."""
         if any(attempt.case.alone for attempt in self.attempts.values()):
             return True
-        if not self.attempts or not self.database.must_run_alone(self.party, claimable):
+        if not self.attempts:
             self._alone_since = None
             return False
-        if self._alone_since is None:
-            self._alone_since = now
-        return now - self._alone_since > 5.0
+        if now >= self._next_look_for_lone:
+            self._next_look_for_lone = now + 2.0
+            if not self.database.must_run_alone(self.party, claimable):
+                self._alone_since = None
+            elif self._alone_since is None:
+                self._alone_since = now
+        return self._alone_since is not None and now - self._alone_since > 5.0
 
     def _claim(self, claimable: list[str]) -> Attempt | None:
         """T2, with the question after a claim whose reply was lost."""
@@ -675,7 +682,7 @@ class ProcessDaemon(Daemon):
         The database is asked for a few seconds only: what can't be said now is put right by the roll call and the
         leftovers of the next start, or by T7.
         """
-        deadline = clock.monotonic() + config.daemon_stop
+        deadline = self.stop_deadline
         for attempt in list(self.attempts.values()):
             self._end_attempt(attempt, "quit", grace=1.0)
         while self.attempts and clock.monotonic() < deadline:

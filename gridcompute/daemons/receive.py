@@ -112,7 +112,8 @@ class ReceiveDaemon(Daemon):
         self._take_over(now)
         self._remove_archives(now)
         self._report()
-        moments = [r.settle_after - now for r in self.held.values() if r.ended is not None and r.settling is None]
+        moments = [] if self._removal is not None or self._blocked(now) else [self._next_removal - now]
+        moments += [r.settle_after - now for r in self.held.values() if r.ended is not None and r.settling is None]
         return max(0.01, min([self.rest(now), 2.0, *moments]))
 
     # Children.
@@ -183,11 +184,11 @@ class ReceiveDaemon(Daemon):
         outcome = future.result()
         case = receiving.case
         if outcome == "received":
-            self._next_removal = 0.0
+            self._next_removal = min(self._next_removal, now + 1.0)  # many at a time
             self.tell(events.case_received(str(case.id), case.application))
         elif outcome.startswith("failed"):
             self.tell(events.case_failed(str(case.id), case.application, outcome.partition(": ")[2]))
-        self.look_soon()
+            self.look_soon()
 
     def _settle(self, receiving: Receiving) -> str:
         """In a worker thread: the write that ends a receiver's claim. May be called again after any expected error."""
@@ -266,6 +267,7 @@ class ReceiveDaemon(Daemon):
             return
         while len(self.held) < side_by_side and not self.stop.is_set():
             if not self._claim():
+                self.more_may_wait = False
                 break
         self.database_answers()
 
@@ -395,8 +397,8 @@ class ReceiveDaemon(Daemon):
 
     def give_back(self) -> None:
         """Let a running receive.py finish for a while, then end it, release what is held and remove what is due."""
-        deadline = clock.monotonic() + config.daemon_stop
-        patience = clock.monotonic() + config.daemon_stop / 2
+        deadline = self.stop_deadline
+        patience = deadline - config.daemon_stop / 2
         while self.held and clock.monotonic() < deadline:
             now = clock.monotonic()
             if now > patience:

@@ -66,6 +66,10 @@ _INDEXES: list[tuple[str, list[tuple[str, int]], Document]] = [
 ]
 
 
+_doorbell_rest = 0.03
+"""Seconds that a doorbell rests after a ring: many changes then come in one reply."""
+
+
 @dataclass(frozen=True)
 class Observed:
     """A lease that ran out, as one observer saw it: T7 and T9 act only if token and beat are still these."""
@@ -192,8 +196,9 @@ class Database:
         self._counter_lock = threading.Lock()
 
     def close(self) -> None:
-        """Give the connections back; may be called twice."""
-        self._client.close()
+        """Give the connections back; may be called twice. Takes a second at most, also while the server is away."""
+        with pymongo.timeout(1.0), contextlib.suppress(mongo.PyMongoError):
+            self._client.close()
 
     # Connection, versions, time.
 
@@ -1119,6 +1124,7 @@ class Doorbell:
                     continue
                 pauses.reset()
                 self._ring(self._status(change))
+                self._stop.wait(_doorbell_rest)
 
     @staticmethod
     def _status(change: Mapping[str, Any]) -> str:
