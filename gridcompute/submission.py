@@ -25,6 +25,7 @@ from gridcompute.errors import DatabaseAway, DiskFull, GridComputeError, InputEr
 from gridcompute.grid.cases import Archive, Party
 from gridcompute.grid.database import Database, object_id
 from gridcompute.grid.shared_folder import Prepared, SharedFolder
+from gridcompute.grid.trouble import is_full, words
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,10 @@ class Submitted:
         return sum(one is not None for one in self.ids)
 
 
+class _Stopped(GridComputeError):
+    """The user stopped the submission in the middle of an archive."""
+
+
 class Journal:
     """One submission on the submitter's disk: a line that names all ids, then a line for each archive made."""
 
@@ -55,15 +60,26 @@ class Journal:
 
     def begin(self, header: dict[str, Any]) -> None:
         self._lock.acquire()
-        with self.path.open("w", encoding="utf-8") as file:
+        with self._writing(), self.path.open("w", encoding="utf-8") as file:
             file.write(json.dumps(header) + "\n")
             file.flush()
             os.fsync(file.fileno())
 
     def made(self, case_id: Any, prepared: Prepared) -> None:
         """Remember an archive before it gets its final name; survives the end of this process."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with self._writing(), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"id": str(case_id), "prepared": prepared._asdict()}) + "\n")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            kind = DiskFull if is_full(exc) else GridComputeError
+            raise kind(
+                f"Cannot write the journal of the submission, {self.path}: {words(exc)}. Free some space there, or see "
+                "who may write there, and submit again."
+            ) from exc
 
     def end(self) -> None:
         """Everything is in the database or undone: nothing needs to be remembered."""
@@ -213,7 +229,7 @@ class _Flow:
     ) -> None:
         todo = iter(range(len(files)))
         if len(files) == 1:
-            self._take(0, files[0], self._attempt(0, files[0], on_bytes))
+            self._take(0, files[0], self._attempt(0, files[0], keep_running, on_bytes))
         else:
             with ThreadPoolExecutor(_side_by_side, thread_name_prefix="submit") as pool:
                 self._run_side_by_side(pool, todo, files, keep_running, on_bytes)
@@ -239,7 +255,7 @@ class _Flow:
                 index = next(todo, None)
                 if index is None:
                     break
-                running[pool.submit(self._attempt, index, files[index], on_bytes)] = index
+                running[pool.submit(self._attempt, index, files[index], keep_running, on_bytes)] = index
             if not running:
                 return
             done, _ = wait(running, timeout=0.2, return_when=FIRST_COMPLETED)
@@ -252,7 +268,11 @@ class _Flow:
                 self._insert()
 
     def _attempt(
-        self, index: int, case: Sequence[str | Path], on_bytes: Callable[[int], None]
+        self,
+        index: int,
+        case: Sequence[str | Path],
+        keep_running: Callable[[], bool],
+        on_bytes: Callable[[int], None],
     ) -> Prepared | GridComputeError:
         """In a worker thread: one archive, published under its final name."""
         submission, case_id = self.submission, self.ids[index]
@@ -262,6 +282,8 @@ class _Flow:
             nonlocal told
             on_bytes(count - told)
             told = count
+            if not keep_running():
+                raise _Stopped("stopped by the user")
 
         try:
             if not case:
@@ -282,6 +304,9 @@ class _Flow:
             return exc
 
     def _take(self, index: int, case: Sequence[str | Path], made: Prepared | GridComputeError) -> None:
+        if isinstance(made, _Stopped):
+            self.result.stopped = True
+            return
         if isinstance(made, GridComputeError):
             self.result.errors.append((index, made))
             if not isinstance(made, InputError | UsageError):
