@@ -178,9 +178,10 @@ class Database:
         try:
             self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(**_client_arguments(settings, patience))
         except (mongo.PyMongoError, ValueError) as exc:
+            reason = str(exc).partition(" Hint: ")[0].rstrip(".")
             raise DatabaseError(
-                f"Cannot use '{self._shown_address}' as 'mongodb server' in settings.txt: {exc}. "
-                "Write host:port, a list of hosts, or a whole mongodb:// address."
+                f"Cannot use '{self._shown_address}' as 'mongodb server' in settings.txt: {reason}. Write host:port, a "
+                "list of hosts, or a whole mongodb:// address."
             ) from exc
         database = self._client.get_database(
             config.database_name,
@@ -291,7 +292,7 @@ class Database:
             return message or f"Version {version} is allowed with a warning by the administrator."
         raise VersionRefused(
             f"The database at {self._shown_address} refuses version {version} of {config.program_name}: "
-            f"{message or 'the administrator gave no reason'}. Use a version that is allowed."
+            f"{message.rstrip('.') or 'the administrator gave no reason'}. Use a version that is allowed."
         )
 
     # Administration.

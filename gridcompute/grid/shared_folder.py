@@ -26,6 +26,7 @@ from gridcompute.errors import (
     ArchiveError,
     ArchiveMissing,
     DiskFull,
+    FolderMissing,
     GridComputeError,
     NoGridError,
     SettingsError,
@@ -91,14 +92,19 @@ class SharedFolder:
     def check(self) -> None:
         """Look whether this is a shared folder at all.
 
-        Raises NoGridError if there is no such folder, ShareError if *Settings*, *Cases* or *Results* is missing in it,
-        ShareAway if it can't be reached.
+        Raises NoGridError if there is no such folder, FolderMissing if it is empty, ShareError if *Settings*, *Cases*
+        or *Results* is missing in it, ShareAway if it can't be reached.
         """
         if not self._is_folder(self.root):
             raise NoGridError(
                 f"The shared folder {self.root} is not there. Check the path, and that the network drive is connected."
             )
         missing = [name for name in ("Settings", *AREAS) if not self._is_folder(self.root / name)]
+        if len(missing) == 3 and not os.listdir(self._os(self.root)):  # the place where a network drive will appear
+            raise FolderMissing(
+                f"The shared folder {self.root} is empty. Connect the network drive that belongs there, name another "
+                "folder, or make a new grid with 'gridcompute init FOLDER'."
+            )
         if missing:
             raise ShareError(
                 f"{self.root} is no shared folder of GridCompute: {', '.join(missing)} missing. Name another folder, "

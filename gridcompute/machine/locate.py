@@ -67,9 +67,9 @@ def name_shared_folder(
         if name:
             return NamedFolder(base / Path(name).expanduser(), source)
     raise NoGridError(
-        "No grid is named: there is no option --server, the variable "
-        f"{environment_server} is not set, and {server_file} is missing or empty in {program_folder} and in "
-        f"{current_folder}. Write the path of the shared folder into {server_file}, or use --server FOLDER. "
+        f"No grid is named: there is no option --server, the variable {environment_server} is not set, and "
+        f"{server_file} is missing, empty or holds the placeholder, in {program_folder} and in {current_folder}. "
+        f"Write the path of the shared folder into {server_file}, or use --server FOLDER. "
         "To make a new grid: gridcompute init FOLDER; to try one: gridcompute demo."
     )
 
