@@ -12,12 +12,15 @@ _names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl+C, SIGTERM and the end of the terminal set; only the main thread may use it."""
+    """An event that Ctrl+C, SIGTERM and the end of the terminal set; only the main thread may use it.
+
+    Whoever started the program with nohup wants it to outlive the terminal.
+    """
     stop = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (getattr(signal, name) for name in _names if hasattr(signal, name))
-    }
+    numbers = [getattr(signal, name) for name in _names if hasattr(signal, name)]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        numbers.remove(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         yield stop
     finally:
