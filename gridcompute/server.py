@@ -29,6 +29,7 @@ from gridcompute.errors import (
     ApplicationError,
     GridComputeError,
     InputError,
+    ShareError,
     UsageError,
 )
 from gridcompute.grid import applications, cases
@@ -140,13 +141,10 @@ class DaemonProcess:
         if process is None:
             return
         process.join(seconds)
-        if process.is_alive():
+        if process.is_alive():  # a hanging database or share holds it; its cases end with it
             log.error("The %s daemon did not end in time; it is ended by force.", self.name)
-            process.terminate()
-            process.join(1.0)
-            if process.is_alive():
-                process.kill()
-                process.join(5.0)
+            process.kill()
+            process.join(5.0)
 
 
 class Server:
@@ -272,7 +270,13 @@ class Server:
 
     def scan_applications(self) -> dict[str, dict[str, Any]]:
         """Read which applications the shared folder has, and which scripts each of them has."""
-        scan = applications.scan(self.share.applications_path)
+        try:
+            scan = applications.scan(self.share.applications_path)
+        except OSError as exc:
+            raise ShareError(
+                f"Cannot read the applications in {self.app_path}: {exc.strerror or exc}. Make this folder readable, "
+                "or copy it from template/Shared_Folder."
+            ) from exc
         for message in scan.warnings:
             self.hear(events.warning(message))
         self.scanned = scan.applications
@@ -334,6 +338,31 @@ class Server:
                 f"There is no application '{name}' in {self.app_path}. Applications of this grid: {known}."
             )
         return self.scanned[name]
+
+    def doubts_about(self, application: str) -> list[str]:
+        """Sentences on why cases of an application may wait for long; it may be submitted to all the same."""
+        chosen = self._application(application)
+        doubts = []
+        if not chosen.process:
+            doubts.append(
+                f"The application '{application}' has no process.py: its cases wait until its author adds it."
+            )
+        elif fault := applications.fault_of(chosen.path, "process"):
+            doubts.append(f"The application '{application}' is broken, its cases will fail: {fault} Tell its author.")
+        if not chosen.receive:
+            doubts.append(f"The application '{application}' has no receive.py: its results can't be received.")
+        elif fault := applications.fault_of(chosen.path, "receive"):
+            doubts.append(f"The results of '{application}' can't be received: {fault} Tell its author.")
+        try:
+            self.share.read_application_settings(application)
+        except GridComputeError as exc:
+            doubts.append(str(exc))
+        if not self.machines_for(application):
+            doubts.append(
+                f"No machine may process '{application}': its cases wait until the administrator writes a 1 for it in "
+                f"{self.share.software_path}."
+            )
+        return doubts
 
     def add_cases(
         self, files_selected: Iterable[str | Path], application: str, keep_running: KeepRunning = True
@@ -414,11 +443,14 @@ class Server:
         with contextlib.suppress(OSError):
             child.output_path.unlink(missing_ok=True)
             remove_tree(Path(child.job["work"]))
+        if output:
+            log.info("send.py of %s printed:\n%s", application.name, output)
         if outcome.get("outcome") == "done":
             return [list(files) for files in outcome["cases"]]
         message = outcome.get("message") or f"its process ended: {describe_end(ended.get('exit'), ended.get('signal'))}"
         raise ApplicationError(
-            f"The application '{application.name}' could not make cases of {path}: {why or message}",
+            f"The application '{application.name}' could not make cases of {path}: {(why or message).rstrip('.')}. Its "
+            f"author corrects send.py; the log has what it said: {self.home.log_path}",
             traceback=outcome.get("traceback", ""),
             output=output,
         )

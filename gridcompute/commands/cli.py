@@ -7,10 +7,12 @@ error, results to standard output; ``--json`` prints one JSON document there and
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import logging
+import os
 import queue
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridcompute import clock, config, events
+from gridcompute.commands.signals import stop_on_signals
 from gridcompute.errors import (
     DatabaseAway,
     FolderMissing,
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DONE, FAILED, WRONG = 0, 1, 2
+DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130
 
 
 def console() -> None:
@@ -46,38 +49,85 @@ def console() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. A user never sees a traceback, the log always has it."""
+    _allow_any_name()
     options = parse(arguments)
     try:
-        home = Home()
-        set_up_logging(home, options.command or "window")
-    except OSError as exc:
-        return complain(
-            f"Cannot use this user's folder for {config.program_name}: {exc}. Set {config.environment_home} to a "
-            "folder that you may write."
-        )
-    options.home = home
-    try:
-        return options.run(options)
+        options.home = Home()
+        set_up_logging(options.home, options.command or "window")
+        code = _run(options)
+        sys.stdout.flush()
+        return code
     except GridComputeError as exc:
-        log.error("%s", exc, exc_info=log.isEnabledFor(logging.DEBUG))
-        if getattr(exc, "traceback", ""):
-            log.error("%s", exc.traceback)  # type: ignore[attr-defined]
+        _write_down(exc)
+        _print_errors(options, [str(exc)])
         return complain(str(exc))
     except KeyboardInterrupt:
-        return complain("stopped", 130)
+        return complain("stopped", STOPPED)
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
+        _forget_output()
         return DONE
+    except OSError as exc:
+        _forget_output()
+        return complain(f"Cannot write the output: {exc.strerror or exc}.", FAILED)
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        return options.run(options)
+    except (GridComputeError, BrokenPipeError):
+        raise
     except Exception as exc:
         log.exception("The command failed")
-        return complain(
-            f"An error of the program itself: {type(exc).__name__}: {exc}. The log has it: {home.log_path}", 1
+        message = (
+            f"An error of the program itself: {type(exc).__name__}: {exc}. The log has it: {options.home.log_path}"
         )
+        _print_errors(options, [message])
+        return complain(message, FAILED)
+
+
+def _allow_any_name() -> None:
+    """A terminal that can't show a letter of a file's name gets an escape for it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _forget_output() -> None:
+    """What is still to be written goes nowhere, so that the interpreter does not complain of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def complain(message: str, code: int = WRONG) -> int:
-    print(f"gridcompute: {message}", file=sys.stderr)
+    """Say `message` to the person at the terminal, if there is one still; returns `code`."""
+    with contextlib.suppress(OSError):
+        print(f"gridcompute: {message}", file=sys.stderr, flush=True)
     return code
+
+
+def _write_down(exc: GridComputeError) -> None:
+    """An error with all that is known of it goes to the log."""
+    log.error("%s", exc, exc_info=exc)
+    for more in (getattr(exc, "output", ""), getattr(exc, "traceback", "")):
+        if more:
+            log.error("%s", more)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document, in letters that this output can show."""
+    plain = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
+    print(json.dumps(document, indent=2, default=_json_value, ensure_ascii=plain), flush=True)
+
+
+def _json_value(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _print_errors(options: argparse.Namespace, errors: Sequence[str]) -> None:
+    """With ``--json`` a command that failed prints a document too."""
+    if getattr(options, "json", False):
+        print_json({"errors": list(errors)})
 
 
 # Arguments.
@@ -85,6 +135,10 @@ def complain(message: str, code: int = WRONG) -> int:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Options, with `run` the function of the command; wrong use ends the program with exit code 2."""
+    return _parser().parse_args(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gridcompute",
         description="A compute grid from the PCs of an office: a shared folder and one MongoDB.",
@@ -103,7 +157,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
     _add_grid_commands(command)
     _add_case_commands(command)
-    return parser.parse_args(arguments)
+    return parser
 
 
 def _add_place(parser: argparse.ArgumentParser, default: Any) -> None:
@@ -116,7 +170,7 @@ Adder = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.Argum
 
 def _add_grid_commands(command: Adder) -> None:
     made = command("demo", _demo, "show a whole grid at work on this computer")
-    made.add_argument("--cases", type=_positive, default=8, metavar="N", help="cases of Random Counter (default: 8)")
+    made.add_argument("--cases", type=_number(1), default=8, metavar="N", help="cases of Random Counter (default: 8)")
     made.add_argument("--keep", metavar="FOLDER", help="keep the demo's grid in this folder")
     made.add_argument("--gui", action="store_true", help="open the window on the demo's grid")
 
@@ -130,12 +184,12 @@ def _add_grid_commands(command: Adder) -> None:
     made = command("serve", _serve, "run a MongoDB for a team that has none")
     made.add_argument("--data", metavar="FOLDER", help="where the database keeps its files")
     made.add_argument("--host", default="0.0.0.0", metavar="H", help="address to listen on (default: all)")
-    made.add_argument("--port", type=int, default=27017, metavar="P", help="default: 27017")
+    made.add_argument("--port", type=_number(0, 65535), default=27017, metavar="P", help="default: 27017")
     made.add_argument("--user-group", required=True, metavar="G")
     made.add_argument("--password", required=True, metavar="P")
 
     made = command("agent", _agent, "lend processes and receive results, without a window")
-    made.add_argument("--processes", type=_natural, metavar="N", help="cases side by side (default: cores less one)")
+    made.add_argument("--processes", type=_number(0), metavar="N", help="cases side by side (default: cores less one)")
     made.add_argument("--until-idle", action="store_true", help="end when nothing waits or runs")
 
     made = command("doctor", _doctor, "check the grid and say what to do")
@@ -147,7 +201,7 @@ def _add_case_commands(command: Adder) -> None:
     made.add_argument("application", metavar="APP")
     made.add_argument("files", metavar="FILE", nargs="+")
     made.add_argument(
-        "--priority", type=_priority, default=config.default_priority, metavar="N", help="0 to 100, higher first"
+        "--priority", type=_number(0, 100), default=config.default_priority, metavar="N", help="0 to 100, higher first"
     )
     made.add_argument("--wait", action="store_true", help="wait until the results are home")
     made.add_argument("--json", action="store_true", help="print one JSON document")
@@ -166,32 +220,27 @@ def _add_case_commands(command: Adder) -> None:
     made.add_argument("file", metavar="FILE", help="ends with .txt, .csv or .xlsx")
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+def _number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A type for arguments: a whole number of this range."""
+    words = f"a whole number from {least}" + ("" if most is None else f" to {most}")
 
+    def convert(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {words}") from None
+        if number < least or (most is not None and number > most):
+            raise argparse.ArgumentTypeError(f"{number} is not {words}")
+        return number
 
-def _natural(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise argparse.ArgumentTypeError("must be at least 0")
-    return number
-
-
-def _priority(text: str) -> int:
-    number = int(text)
-    if not 0 <= number <= 100:
-        raise argparse.ArgumentTypeError("must be from 0 to 100")
-    return number
+    return convert
 
 
 # Commands with a module of their own; imported when called, since most need little.
 
 
 def _window(options: argparse.Namespace) -> int:
-    parse(["--help"])
+    _parser().print_help(sys.stderr)
     return WRONG
 
 
@@ -247,20 +296,33 @@ def _new_server(options: argparse.Namespace, **arguments: Any) -> Server:
 def _connected(options: argparse.Namespace) -> Iterator[Server]:
     """A server that is connected; warnings of the way go to standard error."""
     with _new_server(options) as server:
+        server.open()
+        _drain(server)  # what is odd about some application is no news for whoever looks at cases; the log has it
         server.connect()
         _say_news(server)
         yield server
 
 
+def _drain(server: Server) -> list[events.Event]:
+    """The events that wait in the queue; none is left there."""
+    found = []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            found.append(server.event_queue.get_nowait())
+    return found
+
+
 def _say_news(server: Server) -> None:
     """Print the warnings and errors that wait in the queue, leave nothing in it."""
-    while True:
-        try:
-            event = server.event_queue.get_nowait()
-        except queue.Empty:
-            return
-        if event["type"] in ("warning", "error", "critical"):
-            print(f"gridcompute: {event['message']}", file=sys.stderr)
+    for event in _drain(server):
+        _say_problem(event)
+
+
+def _say_problem(event: events.Event) -> None:
+    if event["type"] == "warning":
+        complain(f"warning: {event['message']}")
+    elif event["type"] in ("error", "critical") or (event["type"] == "state" and event["name"] != "ok"):
+        complain(event["message"])
 
 
 def _submit(options: argparse.Namespace) -> int:
@@ -270,74 +332,73 @@ def _submit(options: argparse.Namespace) -> int:
     with _connected(options) as server:
         selected, errors = server.select_cases(options.files, options.application)
         _drain(server)
-        for error in errors:
-            _complain_of(error)
-        if not selected:
-            return complain(f"Nothing was submitted to {options.application}.")
-        _warn_of_nobody(server, options.application)
+        if not selected and not errors:
+            raise UsageError(f"send.py of '{options.application}' made no case of these files. Nothing was submitted.")
+        if selected:
+            for doubt in server.doubts_about(options.application):
+                complain(f"warning: {doubt}")
         result = _submit_with_bar(server, selected, options)
-        for _, exc in result.errors[:10]:
-            _complain_of(exc)
-        submitted = [(one, files) for one, files in zip(result.ids, selected, strict=True) if one is not None]
-        if not submitted:
-            return complain(f"Nothing was submitted to {options.application}.")
-        complete = len(submitted) == len(selected) and not errors
-        if not options.json:
-            for case_id, files in submitted:
-                print(f"{case_id}  {Path(files[0]).name}", flush=True)
-        ids = [case_id for case_id, _ in submitted]
-        statuses = _wait_until_received(server, ids) if options.wait else dict.fromkeys(ids, "to process")
-        if options.json:
-            _print_submitted(submitted, statuses, options.application)
-        return _exit_code_of(statuses, options, complete)
+        errors += [exc for _, exc in result.errors]
+        for exc in errors[:10]:
+            _write_down(exc)
+            complain(str(exc))
+        if len(errors) > 10:
+            complain(f"and {len(errors) - 10} more errors like these")
+        submitted = {one: files for one, files in zip(result.ids, selected, strict=True) if one is not None}
+        return _see_home(server, submitted, options, errors, stopped=result.stopped)
 
 
-def _drain(server: Server) -> None:
-    while True:
+def _see_home(
+    server: Server,
+    submitted: dict[str, list[str]],
+    options: argparse.Namespace,
+    errors: Sequence[GridComputeError],
+    *,
+    stopped: bool,
+) -> int:
+    """Print what was submitted, wait for it if told to, and decide on the exit code."""
+    if not options.json:
+        for case_id, files in submitted.items():
+            print(f"{case_id}  {Path(files[0]).name}", flush=True)
+    statuses = dict.fromkeys(submitted, "to process")
+    if options.wait and submitted and not stopped:
         try:
-            server.event_queue.get_nowait()
-        except queue.Empty:
-            return
+            _wait_until_received(server, statuses)
+        except KeyboardInterrupt:
+            stopped = True
+    if options.json:
+        _print_submitted(submitted, statuses, options.application, errors)
+    if stopped:
+        more = "They go on: 'gridcompute cases' shows them." if submitted else "Nothing is left of the others."
+        return complain(f"stopped; {len(submitted)} cases were submitted. {more}", STOPPED)
+    if not submitted:
+        return complain(f"Nothing was submitted to {options.application}.")
+    failed = options.wait and _say_failed(statuses)
+    return FAILED if errors or failed else DONE
 
 
-def _complain_of(exc: GridComputeError) -> None:
-    log.error("%s", exc)
-    if getattr(exc, "traceback", ""):
-        log.error("%s", exc.traceback)  # type: ignore[attr-defined]
-    complain(str(exc))
-
-
-def _exit_code_of(statuses: dict[str, str], options: argparse.Namespace, complete: bool) -> int:
-    if not options.wait:
-        return DONE if complete else FAILED
+def _say_failed(statuses: dict[str, str]) -> bool:
+    """Say which cases did not come home; whether there is one."""
     failed = {one: status for one, status in statuses.items() if status != "received"}
     for case_id, status in failed.items():
-        complain(f"case {case_id}: {status}. 'gridcompute log {case_id[:12]}' shows what the application said.")
-    return DONE if complete and not failed else FAILED
-
-
-def _warn_of_nobody(server: Server, application: str) -> None:
-    """A case that nobody can process may still be submitted; its submitter should know."""
-    if application not in server.applications_with_process():
-        complain(
-            f"warning: the application '{application}' has no process.py: its cases wait until its author adds it."
-        )
-    if not server.machines_for(application):
-        complain(
-            f"warning: no machine may process '{application}': its cases wait until the administrator writes a 1 "
-            "for it in Software_Per_Machine.csv."
-        )
+        complain(f"case {case_id}: {status.rstrip('.')}. 'gridcompute log {case_id}' shows what the application said.")
+    return bool(failed)
 
 
 def _submit_with_bar(server: Server, selected: list[list[str]], options: argparse.Namespace) -> Submitted:
-    """Submit beside a progress bar of the bytes copied (one case) or of the cases."""
+    """Submit beside a progress bar of the bytes copied (one case) or of the cases; Ctrl+C undoes what is not in yet."""
     from tqdm import tqdm
 
     results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    stop = threading.Event()
 
     def work() -> None:
         try:
-            results.put(server.submit_to_server(selected, options.application, priority=options.priority))
+            results.put(
+                server.submit_to_server(
+                    selected, options.application, lambda: not stop.is_set(), priority=options.priority
+                )
+            )
         except BaseException as exc:  # noqa: BLE001 - raised again in the main thread
             results.put(exc)
         server.event_queue.put({"type": "end of submit"})
@@ -348,7 +409,13 @@ def _submit_with_bar(server: Server, selected: list[list[str]], options: argpars
         bar.total = len(selected)
         thread.start()
         while True:
-            event = server.event_queue.get()
+            try:
+                event = server.event_queue.get()
+            except KeyboardInterrupt:
+                if stop.is_set():
+                    raise  # asked twice: the journal tells the next start what was cut off
+                stop.set()
+                continue
             kind = event["type"]
             if kind == "end of submit":
                 break
@@ -365,32 +432,33 @@ def _submit_with_bar(server: Server, selected: list[list[str]], options: argpars
     return result
 
 
-def _wait_until_received(server: Server, ids: list[str]) -> dict[str, str]:
+def _wait_until_received(server: Server, statuses: dict[str, str]) -> None:
     """Wait until each case is received, an error or cancelled, receiving ourselves where nobody else does.
 
-    The receive daemon of another program of the same user and machine goes first; ours waits for its turn.
+    `statuses`, by id, is brought up to date all the while. The receive daemon of another program of the same user and
+    machine goes first; ours waits for its turn.
     """
     from tqdm import tqdm
 
     server.create_daemons(process=False)
     pauses = clock.Backoff(0.05, 1.0, factor=1.2)
-    statuses: dict[str, str] = {}
     away = False
-    with tqdm(total=len(ids), disable=None, leave=False, unit=" cases") as bar:
+    with tqdm(total=len(statuses), disable=None, leave=False, unit=" cases") as bar:
         while True:
             try:
-                statuses = server.statuses(ids)
+                found = server.statuses(list(statuses))
+                statuses.update({one: found.get(one, "gone") for one in statuses})
                 away = False
             except DatabaseAway as exc:
                 if not away:
                     complain(f"{exc} Waiting for it.")
                 away = True
-            ended = sum(_has_ended(statuses.get(one, "gone")) for one in ids) if statuses else 0
+            ended = sum(map(_has_ended, statuses.values()))
             if ended > bar.n:
                 pauses.reset()
                 bar.update(ended - bar.n)
-            if statuses and ended == len(ids):
-                return {one: statuses.get(one, "gone") for one in ids}
+            if ended == len(statuses):
+                return
             _wait_for_news(server, pauses.next())
 
 
@@ -406,18 +474,22 @@ def _wait_for_news(server: Server, seconds: float) -> None:
             event = server.event_queue.get(timeout=max(0.001, deadline - clock.monotonic()))
         except queue.Empty:
             return
-        if event["type"] in ("warning", "error", "critical") or (event["type"] == "state" and event["name"] != "ok"):
-            complain(event["message"])
-        elif event["type"] in ("case received", "case failed"):
+        _say_problem(event)
+        if event["type"] in ("case received", "case failed"):
             return
 
 
-def _print_submitted(submitted: list[tuple[str, list[str]]], statuses: dict[str, str], application: str) -> None:
+def _print_submitted(
+    submitted: dict[str, list[str]],
+    statuses: dict[str, str],
+    application: str,
+    errors: Sequence[GridComputeError],
+) -> None:
     rows = [
         {"id": case_id, "application": application, "status": statuses[case_id], "files": [str(file) for file in files]}
-        for case_id, files in submitted
+        for case_id, files in submitted.items()
     ]
-    print(json.dumps({"cases": rows}, indent=2, ensure_ascii=False))
+    print_json({"cases": rows, **({"errors": [str(exc) for exc in errors]} if errors else {})})
 
 
 def _cases(options: argparse.Namespace) -> int:
@@ -427,14 +499,10 @@ def _cases(options: argparse.Namespace) -> int:
         found = server.cases(everybody=options.all)
         if options.json:
             rows = [{**case_row(case), "user": case.origin_user, "machine": case.origin_machine} for case in found]
-            print(json.dumps({"cases": rows}, indent=2, default=_json_value, ensure_ascii=False))
+            print_json({"cases": rows})
         else:
             _print_table(found, everybody=options.all)
     return DONE
-
-
-def _json_value(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _print_table(found: Sequence[Case], *, everybody: bool) -> None:
@@ -480,6 +548,7 @@ def _on_each(ids: Sequence[str], act: Callable[[str], Case], said: str) -> int:
         try:
             print(f"{act(beginning).id} {said}")
         except UsageError as exc:
+            log.error("%s", exc)
             code = complain(str(exc))
     return code
 
@@ -498,16 +567,14 @@ def _log(options: argparse.Namespace) -> int:
                 complain(
                     f"the end of {size:,} bytes follows; the whole output is on {place.get('machine')}: {whole.name}"
                 )
-        sys.stdout.write(output)
-        if output and not output.endswith("\n"):
-            print()
+        print(output, end="" if not output or output.endswith("\n") else "\n")
         error = case.error or {}
         if error.get("message"):
             print(error["message"])
         if error.get("traceback"):
             print(error["traceback"].rstrip())
         if not output and not error:
-            complain(f"Case {case.id} ({case.status}): its application printed nothing.", DONE)
+            complain(f"Case {case.id} ({case.status}): its application printed nothing.")
     return DONE
 
 
@@ -523,28 +590,26 @@ def _report(options: argparse.Namespace) -> int:
 
 def default_processes() -> int:
     """The cores this process may use, less one for the person at the PC; at least one."""
-    import os
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores - 1)
 
 
 def _agent(options: argparse.Namespace) -> int:
     number = default_processes() if options.processes is None else options.processes
-    stop = threading.Event()
-    for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: stop.set())
     server = _new_server(options, dedicated_process=number)
-    with options.home.lock("agent", server.machine), server:
+    with stop_on_signals() as stop, options.home.lock("agent", server.machine), server:
         if not _connect_patiently(server, stop):
             return DONE
         server.create_daemons()
-        print(
-            f"Agent of {server.party.user} on {server.machine}: {number} processes for {server.server_path}", flush=True
-        )
+        _tell(f"Agent of {server.party.user} on {server.machine}: {number} processes for {server.server_path}")
         _run_agent(server, stop, until_idle=options.until_idle)
     return DONE
+
+
+def _tell(line: str) -> None:
+    """Print a line at once; an agent whose terminal or pipe is gone works on."""
+    with contextlib.suppress(OSError):
+        print(line, flush=True)
 
 
 def _connect_patiently(server: Server, stop: threading.Event) -> bool:
@@ -584,14 +649,15 @@ def _run_agent(server: Server, stop: threading.Event, *, until_idle: bool) -> No
 def _say(event: events.Event) -> None:
     """One line for what a person at a server's console wants to see."""
     kind = event["type"]
-    if kind in ("warning", "error", "critical") or kind == "state":
-        complain(event["message"])
+    _say_problem(event)
+    if kind == "state" and event["name"] == "ok":
+        _tell(event["message"])
     elif kind == "add my process":
         row = event["process"]
-        print(f"case {row['id']} ({row['application']} of {row['origin']}) starts", flush=True)
+        _tell(f"case {row['id']} ({row['application']} of {row['origin']}) starts")
     elif kind == "remove my process":
-        print(f"case {event['id']} ends here: {event['outcome']}", flush=True)
+        _tell(f"case {event['id']} ends here: {event['outcome']}")
     elif kind == "case received":
-        print(f"case {event['id']} ({event['application']}) is received", flush=True)
+        _tell(f"case {event['id']} ({event['application']}) is received")
     elif kind == "case failed":
         complain(f"case {event['id']} ({event['application']}) could not be received: {event['message']}")
