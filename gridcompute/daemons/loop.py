@@ -359,10 +359,12 @@ class Daemon:
         self._next_observation = now + self.settings.heartbeat_frequency / 2
         return True
 
-    def rest(self, now: float) -> float:
-        """Seconds until something is due by itself."""
-        until_poll = self._next_poll - now
-        return max(0.0, min(until_poll, self._next_observation - now, self.trouble.next_try(now) + 0.01))
+    def rest(self, now: float, *, looking: bool) -> float:
+        """Seconds until something is due by itself; the next poll counts only while the daemon looks for work."""
+        due = [self._next_observation - now, self.trouble.next_try(now) + 0.01]
+        if looking:
+            due.append(self._next_poll - now)
+        return max(0.0, min(due))
 
     def share_reads_well(self, now: float) -> bool:
         """Whether the share is no trouble, or its probe passes again."""

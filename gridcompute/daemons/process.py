@@ -88,7 +88,9 @@ class ProcessDaemon(Daemon):
         super().__init__(orders, connection)
         home = Home(Path(orders.home))
         self.work_folder, self.output_folder = home.work / "process", home.output
-        self.children = children or Children(work=self.work_folder, on_message=self._child_speaks)
+        self.children = children or Children(
+            work=self.work_folder, on_message=self._child_speaks, ready=self._ready(orders.processes)
+        )
         self.wanted = orders.processes
         self.attempts: dict[str, Attempt] = {}  # by token
         self.allowed = Work()
@@ -100,12 +102,18 @@ class ProcessDaemon(Daemon):
         self._lost_tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._alone_since: float | None = None
         self._next_look_for_lone = 0.0
+        self._helper_losses = 0
         self._next_roll_call = 0.0
         self._leftovers: list[Leftover] | None = None
         self._needed_bytes = 0
         self._activity: tuple[int, int] | None = None
         self._asked_to_terminate = False
         self._next_prune = 0.0
+
+    @staticmethod
+    def _ready(wanted: int) -> int:
+        """Children that wait for a case: one for each process, up to a few."""
+        return max(1, min(wanted, 4))
 
     def _child_speaks(self) -> None:
         self.bell.ring("child")
@@ -125,7 +133,8 @@ class ProcessDaemon(Daemon):
         self._take_cases(now)
         self._expire_leases(now)
         self._report()
-        return min(self.rest(now), self._soonest(now))
+        looking = self.wanted > len(self.attempts)
+        return min(self.rest(now, looking=looking), self._soonest(now))
 
     def _soonest(self, now: float) -> float:
         """Seconds until a step of an attempt is due by itself."""
@@ -144,6 +153,7 @@ class ProcessDaemon(Daemon):
             name, arguments = command[0], command[1:]
             if name == "processes":
                 self.wanted = int(arguments[0])
+                self.children.set_ready(self._ready(self.wanted))
                 self._asked_to_terminate = False
                 self.look_soon()
             elif name == "answer":
@@ -312,7 +322,8 @@ class ProcessDaemon(Daemon):
             return self._fail(attempt, outcome.get("message", what), outcome.get("traceback", ""))
         assert attempt.ended is not None
         if attempt.ended.get("lost"):
-            return self._hand_back(attempt, pause=0.0, avoid=0.0)
+            self._helper_losses += 1  # a helper that breaks at every start must not claim and give back for ever
+            return self._hand_back(attempt, pause=min(0.05 * 2**self._helper_losses, 60.0), avoid=0.0)
         end = describe_end(attempt.ended.get("exit"), attempt.ended.get("signal"))
         return self._fail(attempt, f"The process of the case ended without a result: {end}")
 
@@ -334,6 +345,7 @@ class ProcessDaemon(Daemon):
             return self._after_doubt(attempt, prepared)
         self.database_answers()
         self.bench.succeeded(case.application)
+        self._helper_losses = 0
         log.info("Case %s (%s) is processed.", case.id, case.application)
         return "done"
 

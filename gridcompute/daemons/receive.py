@@ -88,7 +88,7 @@ class ReceiveDaemon(Daemon):
         home = Home(Path(orders.home))
         self.journal = home.journal
         self.work_folder = home.work / "receive"
-        self.children = children or Children(work=self.work_folder, on_message=self._child_speaks)
+        self.children = children or Children(work=self.work_folder, on_message=self._child_speaks, ready=2)
         self.held: dict[str, Receiving] = {}
         self.observed = ObservedLeases(self.settings.heartbeat_frequency)
         self._asked_token: str | None = None
@@ -114,7 +114,7 @@ class ReceiveDaemon(Daemon):
         self._report()
         moments = [] if self._removal is not None or self._blocked(now) else [self._next_removal - now]
         moments += [r.settle_after - now for r in self.held.values() if r.ended is not None and r.settling is None]
-        return max(0.01, min([self.rest(now), 2.0, *moments]))
+        return max(0.01, min([self.rest(now, looking=len(self.held) < side_by_side), 2.0, *moments]))
 
     # Children.
 
