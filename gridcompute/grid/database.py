@@ -113,18 +113,28 @@ def _ended_attempt(token: str | Document, outcome: str) -> Document:
     }
 
 
+_furthest = max(config.db_heartbeat_dead_limit, config.retry_pause_limit, config.avoid_time)
+"""Seconds: no lease, pause or avoidance reaches further. A moment beyond was written before the server's clock was set
+back, and waiting for it could take as long as the clock had been wrong."""
+
+
+def _past(moment: Any) -> Document:
+    """True where `moment` is over, or can't be meant."""
+    return {"$or": [{"$lte": [moment, "$$NOW"]}, {"$gt": [moment, _after(_furthest)]}]}
+
+
 def _not_avoided_by(machine: str) -> Document:
     """True where `machine` is on no unlapsed entry of the case's `avoid`."""
     blocking = {
         "$filter": {
             "input": _or_empty("$avoid"),
-            "cond": {"$and": [{"$eq": ["$$this.machine", literal(machine)]}, {"$gt": ["$$this.until", "$$NOW"]}]},
+            "cond": {"$and": [{"$eq": ["$$this.machine", literal(machine)]}, {"$not": [_past("$$this.until")]}]},
         }
     }
     return {"$eq": [{"$size": blocking}, 0]}
 
 
-_DUE = {"$lte": [{"$ifNull": ["$not_before", datetime(1970, 1, 1, tzinfo=timezone.utc)]}, "$$NOW"]}
+_DUE = _past({"$ifNull": ["$not_before", datetime(1970, 1, 1, tzinfo=timezone.utc)]})
 
 
 def object_id(text: str) -> ObjectId:
@@ -652,13 +662,15 @@ class Database:
             return [Case.of(found) for found in self._cases.find(query, _LIST_FIELDS, hint="holder")]
 
     def expired(self) -> list[Observed]:
-        """Candidates of T7: cases whose lease ran out by the server's clock. The lease proposes, it does not decide."""
+        """Candidates of T7: cases whose lease ran out by the server's clock, or reaches further than any does since that
+        clock was set back. The lease proposes, it does not decide.
+        """
         query = {
             **self._scope,
             "status": cases.PROCESSING,
             "lease_until": {"$type": "date"},
             "format": {"$lte": config.case_format},
-            "$expr": {"$lt": ["$lease_until", "$$NOW"]},
+            "$expr": _past("$lease_until"),
         }
         with self._asked("look for lost cases"):
             found = self._cases.find(query, {"token": 1, "beat": 1}, hint="lease")
@@ -861,7 +873,7 @@ class Database:
             **self._of_origin(origin),
             "status": cases.PROCESSED,
             "receiver.lease_until": {"$type": "date"},
-            "$expr": {"$lt": ["$receiver.lease_until", "$$NOW"]},
+            "$expr": _past("$receiver.lease_until"),
         }
         with self._asked("look for silent receivers"):
             return [

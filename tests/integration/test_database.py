@@ -240,14 +240,14 @@ def test_a_machine_on_which_a_case_failed_leaves_it_to_others_for_a_while(databa
 def test_another_machine_takes_the_case_that_one_avoids(database, submit):
     case_id = submit()
     case, token = claim(database)
-    fail(database, case, token, avoid=600)
+    fail(database, case, token, avoid=60)
     assert claim(database, ANNA)[0].id == case_id
 
 
 def test_a_failed_case_rests_before_the_next_claim(database, submit):
     submit()
     case, token = claim(database)
-    fail(database, case, token, pause=600)
+    fail(database, case, token, pause=60)
     assert database.claim(ANNA, ["App"], new_token(), alone=True) is None
 
 
@@ -335,7 +335,7 @@ def test_others_cases_and_cases_being_received_are_not_cancelled(database, submi
 def test_a_retried_error_starts_anew(database, submit):
     case_id = submit()
     case, token = claim(database)
-    fail(database, case, token, attempts=1, avoid=600, pause=600)
+    fail(database, case, token, attempts=1, avoid=60, pause=60)
     assert database.retry(case_id, "anna")
     again, _ = claim(database)
     assert again.id == case_id and again.failures == 0
