@@ -341,7 +341,7 @@ class Story:
             steps = list(steps_of(self._cases[case_id]))
             news += [(moment, name, what) for moment, what in steps[self._told.get(case_id, 0) :]]
             self._told[case_id] = len(steps)
-        for moment, name, what in sorted(news):
+        for moment, name, what in sorted(news, key=lambda one: one[0]):  # a case's own steps stay in order
             self._begin = self._begin or moment
             self._last_news = clock.monotonic()
             _say(f"{(moment - self._begin).total_seconds():6.1f} s  {name:20} {what}")
