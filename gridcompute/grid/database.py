@@ -662,8 +662,8 @@ class Database:
             return [Case.of(found) for found in self._cases.find(query, _LIST_FIELDS, hint="holder")]
 
     def expired(self) -> list[Observed]:
-        """Candidates of T7: cases whose lease ran out by the server's clock, or reaches further than any does since that
-        clock was set back. The lease proposes, it does not decide.
+        """Candidates of T7: cases whose lease ran out by the server's clock, or reaches further than any lease can,
+        since that clock was set back. The lease proposes, it does not decide.
         """
         query = {
             **self._scope,
