@@ -30,7 +30,7 @@ from gridcompute.daemons.attempt import (
     tail_of,
 )
 from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
-from gridcompute.errors import GridComputeError, SettingsError, ShareAway, ShareError
+from gridcompute.errors import ArchiveMissing, GridComputeError, SettingsError, ShareAway, ShareError
 from gridcompute.grid import applications, cases, settings
 from gridcompute.grid.cases import Archive, Case
 from gridcompute.grid.database import object_id
@@ -338,7 +338,11 @@ class ProcessDaemon(Daemon):
         case, token = attempt.case, attempt.token
         if not self.database.holds(case.id, token):
             return self._after_doubt(attempt, prepared)
-        self.share.publish(prepared)
+        try:
+            self.share.publish(prepared)
+        except ArchiveMissing as exc:  # somebody cleaned the share: the case is done again, nobody pays
+            log.warning("The finished result of case %s is gone: %s", case.id, exc)
+            return self._hand_back(attempt, pause=1.0, avoid=0.0)
         tail, place = self._keep_output(attempt)
         result = Archive(prepared.path, prepared.size, prepared.sha256)
         if not self.database.complete(case.id, token, result, output=tail, place=place):
