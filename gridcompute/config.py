@@ -7,12 +7,22 @@ Intervals are seconds as float unless the name says otherwise. A grid may overri
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 program_name = "GridCompute"
+"""Name of the program; the per-user folder is called so too."""
+
 version = "0.3.0"
+"""Current version; the database's collection *versions* says what it may do."""
+
 author = "The GridCompute authors"
+"""Author of the program."""
+
 copyright = "Copyright 2014 Boris Dayma; copyright 2026 the GridCompute authors"
+"""Copyright, as *about* shows it."""
+
 title_windows = "GridCompute"
+"""Beginning of the title of every window."""
 
 max_number_process = os.cpu_count() or 1
 """Largest number of cases that this computer processes side by side."""
@@ -63,6 +73,7 @@ retry_pause = 1.0
 """Seconds before a failed case may be claimed again; doubled at each failure up to `retry_pause_limit`."""
 
 retry_pause_limit = 60.0
+"""Seconds: the longest of these pauses."""
 
 bench_failures = 3
 """Failures in a row on one machine, of cases of at least two people, after which it is benched for that application."""
@@ -73,7 +84,23 @@ bench_time = 300.0
 retention_days = 30.0
 """*grid*. Days after which archives of cases in error or cancelled are removed."""
 
+
+def log_path(home: Path) -> Path:
+    """Path of the log file in the per-user folder `home`; all processes of a user write this one."""
+    return home / "gridcompute.log"
+
+
+def pid_file(home: Path) -> Path:
+    """Path of the file in `home` that tells who is the single instance: its pid, role and machine, as JSON.
+
+    The lock beside it decides; this file only says who holds it.
+    """
+    return home / "lock-owner.json"
+
+
 database_name = "gridcompute"
+"""Name of the database on the server; the team's user lives in it."""
+
 case_format = 1
 """Format of the case documents that this version writes; newer ones are shown and never changed."""
 
@@ -87,8 +114,10 @@ archive_limit_bytes = 1 << 40
 """Bytes that the files of one archive may have when unpacked."""
 
 archive_limit_files = 1_000_000
+"""Files and folders that one archive may hold."""
 
 default_priority = 50
+"""Priority of a case where none is given, from 0 to 100; higher ones are claimed first."""
 
 send_time_limit = 600.0
 """Seconds that `select_input_files` may take for one file."""
@@ -97,8 +126,13 @@ receive_time_limit = 3600.0
 """Seconds that `receive_case` may take."""
 
 environment_server = "GRIDCOMPUTE_SERVER"
+"""Variable of the environment that names the shared folder."""
+
 environment_home = "GRIDCOMPUTE_HOME"
+"""Variable of the environment that names the per-user folder."""
+
 server_file = "server.txt"
+"""Name of the file, beside the program or in the current folder, that holds the path of the shared folder."""
 
 versions_check_interval = 3600.0
 """Seconds between two readings of the collection *versions*."""

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 import filelock
 import platformdirs
 
-from gridcompute.config import environment_home, program_name
+from gridcompute.config import environment_home, log_path, pid_file, program_name
 from gridcompute.errors import AlreadyRunning, UsageError
 
 __all__ = ["Home", "HomeLock", "Preferences", "set_up_logging"]
@@ -48,7 +48,7 @@ class Home:
         chosen = path or os.environ.get(environment_home)
         folder = Path(chosen) if chosen else platformdirs.user_data_path(program_name, appauthor=False)
         self.path = folder.expanduser().absolute()
-        self.log_path = self.path / "gridcompute.log"
+        self.log_path = log_path(self.path)
         self.journal = self.path / "journal"
         """Folder in which a submission and a delivery are remembered until they are finished."""
         self.work = self.path / "work"
@@ -120,13 +120,13 @@ class HomeLock:
         except filelock.Timeout as exc:
             raise AlreadyRunning(self._who_runs()) from exc
         owner = {"pid": os.getpid(), "began": _began(os.getpid()), "role": self.role, "machine": self.machine}
-        _write_whole(_owner_path(self._folder), json.dumps(owner))
+        _write_whole(pid_file(self._folder), json.dumps(owner))
         return self
 
     def release(self) -> None:
         """Give the lock back; may be called twice."""
         if self._lock.is_locked:
-            _owner_path(self._folder).unlink(missing_ok=True)
+            pid_file(self._folder).unlink(missing_ok=True)
             self._lock.release()
 
     def __enter__(self) -> HomeLock:
@@ -259,14 +259,10 @@ def _file_lock(path: Path, timeout: float = 10.0) -> filelock.BaseFileLock:
     return filelock.FileLock(path, timeout=timeout, thread_local=False)
 
 
-def _owner_path(folder: Path) -> Path:
-    return folder / "lock-owner.json"
-
-
 def _read_owner(folder: Path) -> dict[str, Any] | None:
     """What the lock's owner wrote about itself; None if that is missing or of a process that has ended."""
     try:
-        owner = json.loads(_owner_path(folder).read_text("utf-8"))
+        owner = json.loads(pid_file(folder).read_text("utf-8"))
         if _began(owner["pid"]) != owner["began"]:
             return None
         return {"pid": owner["pid"], "role": owner["role"], "machine": owner["machine"]}
