@@ -126,11 +126,11 @@ class Office:
 
 
 @pytest.fixture
-def make_office(make_grid, make_settings, tmp_path) -> Iterator[Callable[..., Office]]:
+def make_office(make_grid, make_settings, make_proxy, tmp_path) -> Iterator[Callable[..., Office]]:
     """Makes offices: ``make_office({"Name": scripts}, ["PC-1"], server=mongod, heartbeat_dead="2")``.
 
     By default the application *Door*, two machines, and the run's MongoDB. `seen_at` is the address at which the test
-    itself looks at the database, where the grid's own leads through a proxy.
+    itself looks at the database, where the grid's own leads through a proxy. Proxies end after the agents.
     """
     started: list[Agent] = []
     with contextlib.ExitStack() as stack:
@@ -172,7 +172,18 @@ def stop_tree(agent: Agent, *, children: bool = True) -> list[psutil.Process]:
 
 def own_processes(agent: Agent) -> list[psutil.Process]:
     """The agent's own process and its two daemons, without helpers and cases."""
-    return [psutil.Process(agent.process.pid), agent.daemon("process"), agent.daemon("receive")]
+    return [psutil.Process(agent.process.pid), daemon_of(agent, "process"), daemon_of(agent, "receive")]
+
+
+def daemon_of(agent: Agent, name: str) -> psutil.Process:
+    """The process of an agent's daemon, as soon as it has started."""
+
+    def there() -> psutil.Process | None:
+        with contextlib.suppress(AssertionError, FileNotFoundError, psutil.Error):
+            return agent.daemon(name)
+        return None
+
+    return wait_for(there, patience, f"the {name} daemon of {agent.machine} has started")
 
 
 def wake_up(processes: Sequence[psutil.Process]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.faults.conftest import is_gone, own_processes, patience, short_lease, stop_tree, wake_up
+from tests.faults.conftest import daemon_of, is_gone, own_processes, patience, short_lease, stop_tree, wake_up
 from tests.faults.doors import application
 from tests.support.grids import copy_application
 from tests.support.waiting import wait_for
@@ -82,7 +82,7 @@ def test_a_process_daemon_killed_alone_is_started_again_and_the_case_is_done(mak
     agent = office.agent("PC-1")
     solver = solver_of(office)
 
-    agent.daemon("process").kill()
+    daemon_of(agent, "process").kill()
 
     wait_for(lambda: is_gone(solver), 3.0, "the solver of the killed daemon ends within 3 s")
     office.open("case")
