@@ -60,7 +60,8 @@ def grid(folder: Path, mongod: PrivateMongod, name: str, processes: int) -> Iter
     with server:
         server.connect()
         server.create_daemons()
-        _warm_up(server, folder)
+        if processes:
+            _warm_up(server, folder)
         yield server
 
 
@@ -89,7 +90,7 @@ def _carry(server: Server, files: list[Path]) -> float:
         raise submitted.errors[0][1]
     waiting = set(submitted.ids)
     while waiting:
-        event = server.event_queue.get(timeout=120)
+        event = server.event_queue.get(timeout=max(0.0, begin + 120 - time.perf_counter()))
         if event["type"] == "case received":
             waiting.discard(event["id"])
     return time.perf_counter() - begin
