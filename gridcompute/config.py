@@ -43,7 +43,7 @@ db_heartbeat_dead = 60.0
 """*grid*. Seconds of a lease: without a heartbeat for that long a process may be considered dead."""
 
 db_heartbeat_dead_limit = 120.0
-"""`db_heartbeat_dead` is never above this, whatever settings.txt says."""
+"""Seconds: `db_heartbeat_dead` is never above this, whatever settings.txt says."""
 
 db_patience = 20.0
 """Seconds after which a command other than agent, serve and the window says that the grid can't be reached."""
