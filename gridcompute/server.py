@@ -186,6 +186,7 @@ class Server:
         self.server_functions: dict[str, dict[str, Any]] = {}
         self.software_allowed_to_run: set[str] = set()
         self.scanned: dict[str, Application] = {}
+        self._skipped: list[str] = []
 
     # Documented properties.
 
@@ -279,7 +280,7 @@ class Server:
             ) from exc
         for message in scan.warnings:
             self.hear(events.warning(message))
-        self.scanned = scan.applications
+        self.scanned, self._skipped = scan.applications, scan.warnings
         self.server_functions = {
             name: {"path": str(one.path), "send": one.send, "process": one.process, "receive": one.receive}
             for name, one in scan.applications.items()
@@ -334,8 +335,9 @@ class Server:
     def _application(self, name: str) -> Application:
         if name not in self.scanned:
             known = ", ".join(sorted(self.scanned)) or "none"
+            why = "".join(f" {sentence}" for sentence in self._skipped if f"'{name}'" in sentence)
             raise UsageError(
-                f"There is no application '{name}' in {self.app_path}. Applications of this grid: {known}."
+                f"There is no application '{name}' in {self.app_path}.{why} Applications of this grid: {known}."
             )
         return self.scanned[name]
 
@@ -621,7 +623,7 @@ class Server:
         self.exit_program.set()
         for daemon in self._daemons.values():
             daemon.ask_to_stop()
-        deadline = clock.monotonic() + config.daemon_stop + 1.5
+        deadline = clock.monotonic() + config.daemon_stop + 2.0
         for daemon in self._daemons.values():
             daemon.wait(max(0.1, deadline - clock.monotonic()))
         self._daemons.clear()

@@ -50,6 +50,7 @@ def console() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. A user never sees a traceback, the log always has it."""
     _allow_any_name()
+    logging.getLogger().addHandler(logging.NullHandler())  # before there is a log file, nothing goes to the screen
     options = parse(arguments)
     try:
         options.home = Home()
@@ -558,14 +559,15 @@ def _log(options: argparse.Namespace) -> int:
         case = server.case_log(options.id)
         place = case.output_place or {}
         whole = server.home.output / f"{case.id}-{case.attempt}.txt"
-        if place.get("machine") == server.machine and whole.exists():
+        if whole.exists():
             output = whole.read_text(encoding="utf-8", errors="replace")
         else:
             output = case.output
             size = place.get("bytes", 0)
             if size > len(output.encode("utf-8")):
                 complain(
-                    f"the end of {size:,} bytes follows; the whole output is on {place.get('machine')}: {whole.name}"
+                    f"the end of {size:,} bytes follows; all of it is on {place.get('machine')}, in the folder "
+                    f"'output' beside the program's log: {whole.name}"
                 )
         print(output, end="" if not output or output.endswith("\n") else "\n")
         error = case.error or {}
