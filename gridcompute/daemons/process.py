@@ -200,6 +200,9 @@ class ProcessDaemon(Daemon):
                 self._show(attempt)
             elif kind == "progress":
                 self._tell_progress(attempt, message, now)
+            elif kind == "waits":
+                name = DISK_FULL if message["for"] == "disk" else SHARE_AWAY
+                self._own_trouble(name, attempt, message["message"])
             elif kind == "outcome":
                 self._hear_outcome(attempt, message)
             elif kind == "ended":

@@ -31,6 +31,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gridcompute import clock
 from gridcompute.errors import (
     ApplicationError,
     ArchiveError,
@@ -41,10 +42,13 @@ from gridcompute.errors import (
     ShareError,
 )
 from gridcompute.grid import applications, archive
-from gridcompute.grid.shared_folder import SharedFolder
+from gridcompute.grid.shared_folder import Prepared, SharedFolder
 from gridcompute.machine.child import Report
 
 Job = dict[str, Any]
+
+pack_patience = 3600.0
+"""Seconds for which a finished result waits in the process of its case for a share that is away or full."""
 
 little_space = 256_000_000
 """Bytes: where less was free before the application began, a full disk is this computer's fault, not its own."""
@@ -100,12 +104,26 @@ def _process(job: Job, report: Report) -> Job:
     name = job.get("application") or Path(job["application_path"]).name
     outputs = applications.check_outputs(value, folder, name)
     report({"kind": "stage", "stage": "pack"})
-    result = job["result"]
-    try:
-        prepared = share.prepare("Results", result["user"], result["machine"], result["stem"], outputs)
-    except InputError as exc:
-        raise ApplicationError(f"The output files of process.py can't be packed: {exc}") from exc
-    return {"prepared": prepared._asdict()}
+    return {"prepared": _pack(share, job["result"], outputs, report)._asdict()}
+
+
+def _pack(share: SharedFolder, result: Job, outputs: list[Path], report: Report) -> Prepared:
+    """Pack the outputs on the share; one that is away or full is waited for, since the work would have to be done anew.
+
+    What is waited for is told as ``waits``. After `pack_patience` seconds the last ShareAway or DiskFull is raised.
+    """
+    pauses = clock.Backoff(0.2, 10.0)
+    deadline = clock.monotonic() + pack_patience
+    while True:
+        try:
+            return share.prepare("Results", result["user"], result["machine"], result["stem"], outputs)
+        except InputError as exc:
+            raise ApplicationError(f"The output files of process.py can't be packed: {exc}") from exc
+        except (ShareAway, DiskFull) as exc:
+            if clock.monotonic() > deadline:
+                raise
+            report({"kind": "waits", "for": "disk" if isinstance(exc, DiskFull) else "share", "message": str(exc)})
+        clock.rest(pauses.next())
 
 
 def _receive(job: Job, report: Report) -> Job:

@@ -207,7 +207,7 @@ class Database:
         self._counter_lock = threading.Lock()
 
     def close(self) -> None:
-        """Give the connections back; may be called twice. Takes half a second at most, also while the server is away."""
+        """Give the connections back; may be called twice. Takes half a second at most, the server away too."""
         with pymongo.timeout(0.5), contextlib.suppress(mongo.PyMongoError):
             self._client.close()
 

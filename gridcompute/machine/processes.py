@@ -157,8 +157,8 @@ class Children:
     def poll(self) -> list[tuple[Child, Message]]:
         """What was heard since the last call, in order; never waits.
 
-        Kinds: ``stage``, ``progress`` and ``outcome`` (at most one a child) from the job; at last ``ended`` with
-        ``exit`` or ``signal`` (see `describe_end`), and ``lost`` if not the child but what held it broke.
+        Kinds: ``stage``, ``progress``, ``waits`` and ``outcome`` (at most one a child) from the job; at last ``ended``
+        with ``exit`` or ``signal`` (see `describe_end`), and ``lost`` if not the child but what held it broke.
         """
         with self._changed:
             messages = list(self._messages)
