@@ -196,10 +196,8 @@ def test_after_two_losses_a_case_runs_alone_and_a_third_loss_is_an_error(make_of
 
 
 def test_an_attempt_that_ends_ends_the_count_of_losses(make_office):
-    office = make_office(
-        {"Fail": application("def process_case(files):\n    say('begun')\n    wait_at('x')\n    raise OSError('no')\n")},
-        **short_lease,
-    )
+    failing = "def process_case(files):\n    say('begun')\n    wait_at('x')\n    raise ValueError('no')\n"
+    office = make_office({"Fail": application(failing)}, **short_lease)
     (case_id,) = office.submit(application="Fail", machine="PC-4")
     agent = office.agent("PC-1")
     office.wait_until_told("begun")
