@@ -598,7 +598,7 @@ def default_processes() -> int:
 
 def _agent(options: argparse.Namespace) -> int:
     number = default_processes() if options.processes is None else options.processes
-    server = _new_server(options, dedicated_process=number)
+    server = _new_server(options, dedicated_process=number, patience=8.0)  # s; it asks again, and says so early
     with stop_on_signals() as stop, options.home.lock("agent", server.machine), server:
         if not _connect_patiently(server, stop):
             return DONE

@@ -137,11 +137,12 @@ class HomeLock:
 
     def _who_runs(self) -> str:
         owner = _read_owner(self._folder) or {"pid": 0, "role": "program", "machine": ""}
+        article = "an" if owner["role"][:1] in "aeiou" else "a"
         machine = f" for the machine {owner['machine']}" if owner["machine"] else ""
         process = f" (process {owner['pid']})" if owner["pid"] else ""
         return (
-            f"{program_name} runs already for this user: a {owner['role']}{machine}{process}. Use or end that one; "
-            f"to run a second one, give it a folder of its own by the variable {environment_home}."
+            f"{program_name} runs already for this user: {article} {owner['role']}{machine}{process}. Use or end that "
+            f"one; to run a second one, give it a folder of its own by the variable {environment_home}."
         )
 
 
