@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -54,6 +55,41 @@ def run_command(
         check=False,
     )
     return Finished(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Command:
+    """A command that still runs, in a session of its own; `finish` waits for its end, `interrupt` is Ctrl+C."""
+
+    def __init__(self, *arguments: str | Path, home: Path, grid: Grid):
+        self.process = subprocess.Popen(
+            [*program, "--server", str(grid.root), *map(str, arguments)],
+            env=command_environment(home),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def interrupt(self) -> None:
+        """Send what a terminal sends on Ctrl+C, to the command and all that it started."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def finish(self, timeout: float = 30.0) -> Finished:
+        out, err = self.process.communicate(timeout=timeout)
+        return Finished(self.process.returncode, out.decode(), err.decode())
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            for one in [*psutil.Process(self.process.pid).children(recursive=True), self.process]:
+                with contextlib.suppress(psutil.Error):
+                    one.kill()
+            self.process.wait(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
 
 
 class Agent:
@@ -150,7 +186,9 @@ def agents(folder: Path) -> Iterator[Any]:
     """Makes agents, each with a per-user folder of its own below `folder`, and ends them."""
     made: list[Agent] = []
 
-    def start(grid: Grid, machine: str = "PC-1", processes: int = 1, *options: str, home: Path | None = None, **environ):
+    def start(
+        grid: Grid, machine: str = "PC-1", processes: int = 1, *options: str, home: Path | None = None, **environ
+    ):
         made.append(Agent(grid, home or folder / f"home of {machine}", machine, processes, options, dict(environ)))
         return made[-1]
 
@@ -170,5 +208,3 @@ def write_files(folder: Path, number: int, text: str = "content") -> list[Path]:
         file.write_text(f"{text} {index}", encoding="utf-8")
         files.append(file)
     return files
-
-
