@@ -1,4 +1,4 @@
-"""docs/names.md leads from every documented name to a place that exists."""
+"""docs/names.md leads from every documented name to a place that exists; what other pages name exists too."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from typing import NamedTuple
 import pytest
 
 from gridcompute import config
+from gridcompute.commands import cli
+from gridcompute.daemons.loop import Daemon
+from gridcompute.daemons.process import ProcessDaemon
+from gridcompute.grid.database import Database
+from gridcompute.grid.shared_folder import SharedFolder
 from gridcompute.machine.home import Home
 from gridcompute.server import Server
 
@@ -191,6 +196,58 @@ def test_methods_say_what_they_do():
         member = inspect.getattr_static(Server, name, None)
         if inspect.isfunction(member):
             assert member.__doc__, name
+
+
+# --- the other pages --------------------------------------------------------------------------------------------------
+
+pages = sorted([*(top / "docs").glob("*.md"), top / "README.md"])
+
+
+@cache
+def commands() -> set[str]:
+    """The commands of the command line and their long options."""
+    parser = cli._parser()
+    found = {option for action in parser._actions for option in action.option_strings}
+    for action in parser._actions:
+        for name, made in (action.choices or {}).items() if isinstance(action.choices, dict) else ():
+            found |= {name, *(f"{name} {option}" for one in made._actions for option in one.option_strings)}
+    return found
+
+
+@pytest.mark.parametrize("path", pages, ids=lambda path: path.name)
+def test_a_command_that_a_page_shows_exists(path):
+    for line in re.findall(r"^(?:[^#\n]*[/\s])?gridcompute ([a-z].*)$", "\n".join(_code(path)), re.MULTILINE):
+        name = line.split()[0]
+        assert name in commands(), f"gridcompute {line}"
+        for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", line):
+            assert f"{name} {option}" in commands(), f"gridcompute {line}"
+
+
+def _code(path: Path) -> list[str]:
+    """What stands in blocks of code and between single backticks."""
+    text = path.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [*blocks, *re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))]
+
+
+@pytest.mark.parametrize("path", pages, ids=lambda path: path.name)
+def test_a_file_that_a_page_names_is_there(path):
+    for name in re.findall(
+        r"`((?:gridcompute|tests|admin|template|benchmarks)/[\w./]+\.\w+)`", path.read_text("utf-8")
+    ):
+        assert (top / name).exists(), name
+
+
+def test_the_protocol_names_methods_that_exist():
+    text = (top / "docs" / "protocol.md").read_text(encoding="utf-8")
+    for row in re.findall(r"^\| (?:T\d+|\W) [a-z].*\|([^|]+)\|$", text, re.MULTILINE):
+        for name in re.findall(r"`(\w+)`", row):
+            assert callable(getattr(Database, name)), name
+    owners = {"Database": Database, "ProcessDaemon": ProcessDaemon, "SharedFolder": SharedFolder, "Daemon": Daemon}
+    named = re.findall(rf"`({'|'.join(owners)})\.(\w+)`", text)
+    assert len(named) > 10
+    for owner, name in named:
+        assert hasattr(owners[owner], name), f"{owner}.{name}"
 
 
 def test_the_table_of_variables_is_the_one_that_is_tested_with_its_units():
