@@ -35,7 +35,7 @@ spare = 2
 leave_patience = 3.0
 """Seconds in which a helper that is told to leave has left, unless a process of a case can't be killed."""
 
-_from_runner = ("stage", "progress", "outcome")
+_from_runner = ("stage", "progress", "waits", "outcome")
 
 Message = dict[str, Any]
 Emit = Callable[["Child", Message], None]

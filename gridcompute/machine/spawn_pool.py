@@ -37,7 +37,7 @@ _last_words = 1.0
 """Seconds in which the pipes of a tree that is gone must have been read to their end."""
 
 _force_time = 5.0
-_from_runner = ("stage", "progress", "outcome")
+_from_runner = ("stage", "progress", "waits", "outcome")
 
 Message = dict[str, Any]
 Emit = Callable[["Child", Message], None]

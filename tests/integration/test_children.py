@@ -97,6 +97,14 @@ def test_a_job_reports_its_outcome_and_then_its_end(do):
     assert not child.alive and child.pid and not child.output_path.exists()
 
 
+def test_what_a_job_waits_for_is_told(do):
+    """The daemon claims nothing more meanwhile."""
+    _, heard = do("wait_for_the_share")
+
+    assert [message["kind"] for message in heard] == ["stage", "waits", "outcome", "ended"]
+    assert heard[1]["message"] == "away"
+
+
 def test_a_mistake_in_the_entry_is_an_internal_outcome(do):
     _, (outcome, ended) = do("fail")
 

@@ -29,6 +29,11 @@ def nothing(job, report):
     return job.get("answer")
 
 
+def wait_for_the_share(job, report):
+    report({"kind": "stage", "stage": "pack"})
+    report({"kind": "waits", "for": "share", "message": "away"})
+
+
 def fail(job, report):
     raise LookupError("as told")
 
