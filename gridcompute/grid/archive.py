@@ -26,7 +26,7 @@ from typing import BinaryIO, NamedTuple
 from gridcompute import config
 from gridcompute.errors import ArchiveError, DiskFull, GridComputeError, InputError
 from gridcompute.grid.names import local_name, long_path, same_name_key
-from gridcompute.grid.new_file import CHUNK_BYTES, NewFile, chunks
+from gridcompute.grid.new_file import BACKGROUND_BYTES, CHUNK_BYTES, NewFile, chunks
 from gridcompute.grid.trouble import is_full, words
 from gridcompute.grid.zip_writer import DEFLATE_ERRORS, DEFLATED, STORED, ZipWriter, crc32, fast_zlib, shrinks
 
@@ -491,6 +491,8 @@ def _extract(archive: Path, file: BinaryIO, entry: _Entry, shown: Path, path: st
         return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), mode)
 
     with _writing(shown), open(path, "xb", buffering=0, opener=create) as target:
+        if verified and _copied_by_the_system(archive, file, entry.info, target):
+            return
         crc = size = 0
         for piece in _content_of(archive, file, entry.info):
             crc = 0 if verified else crc32(piece, crc)
@@ -501,14 +503,44 @@ def _extract(archive: Path, file: BinaryIO, entry: _Entry, shown: Path, path: st
         raise _damaged(archive, entry.info, "its content is not the one that was packed")
 
 
-def _content_of(archive: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Iterator[memoryview]:
-    """The content of a file in the archive; one byte more than declared at most."""
+def _copied_by_the_system(archive: Path, file: BinaryIO, info: zipfile.ZipInfo, target: BinaryIO) -> bool:
+    """Copy a large stored file inside the system, which spares two passes through this process.
+
+    False where it can't; nothing is written then. The archive's own hash was right, so its length is all that counts.
+    """
+    size = info.file_size
+    if info.compress_type != STORED or size < BACKGROUND_BYTES or not hasattr(os, "copy_file_range"):
+        return False
+    offset, done = _begin_of_content(archive, file, info), 0
+    try:
+        while done < size:
+            count = os.copy_file_range(file.fileno(), target.fileno(), min(size - done, 1 << 30), offset + done)
+            if not count:
+                break
+            done += count
+    except OSError as exc:
+        if is_full(exc):
+            raise
+    if done != size:
+        target.seek(0)
+        target.truncate()
+    return done == size
+
+
+def _begin_of_content(archive: Path, file: BinaryIO, info: zipfile.ZipInfo) -> int:
+    """Where the packed content of a file begins in the archive; `file` is left there."""
     with _reading_archive(archive):
         file.seek(info.header_offset)
         header = file.read(30)
         if len(header) < 30 or header[:4] != b"PK\3\4":
             raise _damaged(archive, info, "its header is missing")
-        file.seek(int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little"), os.SEEK_CUR)
+        lengths = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+        return file.seek(lengths, os.SEEK_CUR)
+
+
+def _content_of(archive: Path, file: BinaryIO, info: zipfile.ZipInfo) -> Iterator[memoryview]:
+    """The content of a file in the archive; one byte more than declared at most."""
+    _begin_of_content(archive, file, info)
     packed = _read_from(archive, _limited(chunks(file, info.compress_size), info.compress_size))
     if info.compress_type == STORED:
         yield from packed

@@ -658,3 +658,22 @@ def test_nothing_that_is_there_already_is_overwritten(tmp_path, forged):
     with pytest.raises(TargetError):
         unpack(forged(("00001/x", b"1")), tmp_path / "out")
     assert (tmp_path / "out/x").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("refusal", [None, errno.EXDEV, errno.ENOSYS, "short"])
+def test_a_large_verified_file_comes_back_whether_or_not_the_system_copies_it(tmp_path, monkeypatch, refusal):
+    """Some file systems refuse `copy_file_range`, or stop in the middle: then the bytes go through this process."""
+    content = os.urandom(5 << 20)
+    source = tmp_path / "big.bin"
+    source.write_bytes(content)
+    archive.pack([source], tmp_path / "a.zip")
+    if refusal is not None:
+
+        def refuse(reader, writer, count, offset):
+            if refusal == "short":
+                return os.write(writer, b"wrong") if os.fstat(writer).st_size == 0 else 0
+            raise OSError(refusal, os.strerror(refusal))
+
+        monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+    (found,) = archive.unpack(tmp_path / "a.zip", tmp_path / "out", verified=True)
+    assert found.read_bytes() == content
