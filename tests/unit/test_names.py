@@ -238,6 +238,23 @@ def test_a_file_that_a_page_names_is_there(path):
         assert (top / name).exists(), name
 
 
+@pytest.mark.parametrize("path", pages, ids=lambda path: path.name)
+def test_a_link_of_a_page_leads_somewhere(path):
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        file, _, part = link.partition("#")
+        target = path.parent / file if file else path
+        assert target.exists(), link
+        assert not part or part in _headings(target), link
+
+
+def _headings(path: Path) -> set[str]:
+    """The names by which the headings of a page are linked to."""
+    titles = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 def test_the_protocol_names_methods_that_exist():
     text = (top / "docs" / "protocol.md").read_text(encoding="utf-8")
     for row in re.findall(r"^\| (?:T\d+|\W) [a-z].*\|([^|]+)\|$", text, re.MULTILINE):
