@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
@@ -190,6 +189,11 @@ class Daemon:
         self._next_observation = 0.0
         self.doorbell = Doorbell(self.database, self.statuses, self._rung, self.stop)
 
+    @classmethod
+    def lock_name(cls, party: Party) -> str:
+        """Daemons with one lock name run one at a time in a per-user folder."""
+        return cls.name
+
     # The pipe to the server.
 
     def tell(self, event: events.Event) -> None:
@@ -294,7 +298,7 @@ class Daemon:
                     self.look_soon()
                 if "cancelled" in rung:
                     self._beat_now.set()
-                pause = self._safe_turn(clock.monotonic())
+                pause = max(config.daemon_pause, self._safe_turn(clock.monotonic()))
         finally:
             self._end()
 
@@ -402,14 +406,16 @@ class Daemon:
 def serve(kind: type[Daemon], orders: Orders, connection: Connection) -> None:
     """Run a daemon in its own process until it is told to stop or its front end is gone, then end the process.
 
-    One daemon of a kind runs for one machine and per-user folder: a second one waits until the first, whose front end
-    may just have been killed, has given back what it held.
+    One process daemon runs for one per-user folder, one receive daemon for each machine's name in it: a second one
+    waits until the first, whose front end may just have been killed, has given back what it held.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl+C in the terminal is the front end's to answer
+    if hasattr(signal, "pthread_sigmask"):  # it was blocked while this process began, which a case shall not inherit
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     home = Home(Path(orders.home))
     set_up_logging(home, kind.name)
     code = 0
-    lock = FileLock(home.path / f"{kind.name}-{quote(orders.party.machine, safe='')}.lock")
+    lock = FileLock(home.path / f"{kind.lock_name(orders.party)}.lock")
     try:
         if _wait_for_turn(lock, connection):
             daemon = kind(orders, connection)

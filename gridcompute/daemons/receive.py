@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from gridcompute import clock, config, events
 from gridcompute.daemons.attempt import leftovers, remember_held, tail_of
@@ -32,7 +33,7 @@ from gridcompute.daemons.loop import (
 )
 from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
-from gridcompute.grid.cases import Case
+from gridcompute.grid.cases import Case, Party
 from gridcompute.machine.home import Home
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
 
@@ -98,6 +99,10 @@ class ReceiveDaemon(Daemon):
         self._next_retention = 0.0
         self._swept = False
         self._activity: tuple[int, int] | None = None
+
+    @classmethod
+    def lock_name(cls, party: Party) -> str:
+        return f"{cls.name}-{quote(party.machine, safe='')}"
 
     def _child_speaks(self) -> None:
         self.bell.ring("child")

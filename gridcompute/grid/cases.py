@@ -21,7 +21,7 @@ ERROR = "error"
 """An error's status is ``error: <reason>``; this is its beginning and its kind."""
 
 FOLLOWERS: dict[str, frozenset[str]] = {
-    TO_PROCESS: frozenset({PROCESSING, PROCESSED, CANCELLED}),
+    TO_PROCESS: frozenset({PROCESSING, PROCESSED, CANCELLED, ERROR}),  # processed and error by the token of a sleeper
     PROCESSING: frozenset({TO_PROCESS, PROCESSED, CANCELLED, ERROR}),
     PROCESSED: frozenset({RECEIVED, TO_PROCESS, CANCELLED, ERROR}),
     RECEIVED: frozenset(),

@@ -568,6 +568,9 @@ class Database:
             "output_place": literal(place),
             "error": "$$REMOVE",
             "not_before": "$$REMOVE",
+            "losses": 0,
+            "lost_on": "$$REMOVE",
+            "alone": "$$REMOVE",
             **_NOTHING_HELD,
         }
         return self._finish("complete a case", case_id, token, update, "processed")
@@ -723,6 +726,7 @@ class Database:
             "_id": case_id,
             **self._scope,
             "origin.user": user,
+            "format": {"$lte": config.case_format},
             "$or": [
                 {"status": {"$in": [cases.TO_PROCESS, cases.PROCESSING]}},
                 {"status": {"$regex": "^error:"}},
@@ -747,6 +751,7 @@ class Database:
             "_id": case_id,
             **self._scope,
             "origin.user": user,
+            "format": {"$lte": config.case_format},
             "files": "kept",
             "$or": [{"status": cases.CANCELLED}, {"status": {"$regex": "^error:"}}],
         }
@@ -776,6 +781,7 @@ class Database:
             "_id": case_id,
             **self._scope,
             "origin.user": user,
+            "format": {"$lte": config.case_format},
             "files": "kept",
             "$or": [{"status": cases.CANCELLED}, {"status": {"$regex": "^error:"}}],
         }
