@@ -13,9 +13,11 @@ import multiprocessing
 import os
 import platform
 import queue
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,32 @@ def program_folder() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@contextlib.contextmanager
+def _without_interrupt() -> Iterator[None]:
+    """What is started meanwhile hears no Ctrl+C, which would end it with a traceback while it still imports.
+
+    This process hears it at the end: the start of a child is not to be cut off in the middle.
+    """
+    heard: list[tuple[Any, ...]] = []
+    handler = signal.getsignal(signal.SIGINT)
+    deferred = callable(handler) and threading.current_thread() is threading.main_thread()
+    if deferred:
+        signal.signal(signal.SIGINT, lambda *arguments: heard.append(arguments))
+    before: set[Any] = set()
+    if hasattr(signal, "pthread_sigmask"):
+        resource_tracker.ensure_running()  # its start, which spawn would do, lets the signal through again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if deferred:
+            signal.signal(signal.SIGINT, handler)
+    if heard and callable(handler):
+        handler(*heard[0])
+
+
 class DaemonProcess:
     """One daemon's process and the pipe to it; started again by itself if it ends unasked."""
 
@@ -89,14 +117,18 @@ class DaemonProcess:
         self._connection: Connection | None = None
 
     def start(self) -> None:
+        """Start the process, unless it was asked to stop already."""
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=self._target, args=(self._server.orders(), theirs), name=f"{config.program_name} {self.name}"
-        )
-        process.start()
-        theirs.close()
         with self._lock:
+            if self._stopping:
+                return
+            ours, theirs = context.Pipe()
+            process = context.Process(
+                target=self._target, args=(self._server.orders(), theirs), name=f"{config.program_name} {self.name}"
+            )
+            with _without_interrupt():
+                process.start()
+            theirs.close()
             self._process, self._connection = process, ours
         threading.Thread(target=self._listen, args=(process, ours), name=f"{self.name}-events", daemon=True).start()
 
@@ -128,8 +160,7 @@ class DaemonProcess:
             return
         log.error("The %s daemon ended unasked (exit code %s); it is started again.", self.name, process.exitcode)
         self._server.pause_before_restart(self._pauses.next())
-        if not self._stopping:
-            self.start()
+        self.start()
 
     def ask_to_stop(self) -> None:
         self._stopping = True

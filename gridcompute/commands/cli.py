@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +45,9 @@ DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130
 
 def console() -> None:
     """The program ``gridcompute``: runs the command line and exits with its code."""
-    sys.exit(main())
+    code = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is done is done: only the interpreter is still to end
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import openpyxl
+import psutil
 import pytest
 
 from tests.support.commands import Agent, Command, Finished, agents, program, run_command, write_files
@@ -231,11 +232,12 @@ def test_a_reader_that_has_seen_enough_is_no_error(make_grid, home, tmp_path):
 def test_waiting_beside_an_agent_of_the_same_machine_leaves_the_receiving_to_it(make_grid, start_agent, home, tmp_path):
     grid = make_grid()
     agent = start_agent(grid, "PC-1", 1, home=home)
+    wait_for(lambda: "The receive daemon of" in _text(home / "gridcompute.log"), 30, "the agent receives")
     files = write_files(tmp_path / "in", 3)
     done = run_command("--machine", "PC-1", "submit", "Copy", *files, "--wait", "--json", home=home, grid=grid)
     assert done.code == 0, done.err
     assert [case["status"] for case in done.json["cases"]] == ["received"] * 3
-    wait_for(lambda: agent.text.count("is received") == 3, 5, "the agent received all")
+    wait_for(lambda: agent.text.count("is received") == 3, 20, "the agent received all")
     assert sorted(grid.receive_log()) == sorted(f"{w} 0-{file.name}.out" for file in files for w in ("begun", "done"))
 
     second = run_command("--machine", "PC-1", "agent", "--processes", "1", home=home, grid=grid)
@@ -247,12 +249,23 @@ def test_ctrl_c_ends_the_waiting_and_not_the_cases(make_grid, home, tmp_path):
     grid = make_grid()
     (file,) = write_files(tmp_path / "in", 1)
     with Command("submit", "Copy", file, "--wait", "--json", grid=grid, home=home) as waiting:
-        wait_for(lambda: "receive daemon" in _text(home / "gridcompute.log"), 20, "it waits")
+        wait_for(lambda: "The receive daemon of" in _text(home / "gridcompute.log"), 20, "it waits")
         waiting.interrupt()
         done = waiting.finish()
     assert done.code == 130 and "Traceback" not in done.err
     assert "stopped; 1 cases were submitted. They go on" in done.err
     assert [case["status"] for case in done.json["cases"]] == ["to process"] == statuses(grid)
+
+
+def test_ctrl_c_while_its_daemon_just_starts_shows_no_traceback(make_grid, home, tmp_path):
+    grid = make_grid()
+    with Command("submit", "Copy", *write_files(tmp_path / "in", 1), "--wait", grid=grid, home=home) as waiting:
+        assert b"input 0.txt" in waiting.process.stdout.readline()
+        wait_for(lambda: psutil.Process(waiting.process.pid).children(), 20, "it starts its daemon")
+        waiting.interrupt()
+        done = waiting.finish()
+    assert done.code == 130 and "Traceback" not in done.err, done.err
+    assert all(line.startswith("gridcompute: ") for line in done.err.splitlines())
 
 
 def test_a_failed_case_is_told_by_waiting_with_exit_code_1(make_grid, start_agent, home, tmp_path):
