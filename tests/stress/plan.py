@@ -90,7 +90,7 @@ def _submits(chance: random.Random, cases: int, calls: int, seconds: float) -> I
             for index in range(cases * number // calls, cases * (number + 1) // calls)
         )
         yield Submit(
-            at=0.0 if number < 2 else round(chance.uniform(0, seconds * 0.75), 2),
+            at=0.0 if number < 2 else round(chance.uniform(0, seconds * 0.7), 2),
             machine=chance.choice(sorted(MACHINES)),
             cases=orders,
             killed_after=round(chance.uniform(0.3, 2.5), 2) if number in killed else None,

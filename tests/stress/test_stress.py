@@ -12,6 +12,7 @@ import json
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from pymongo.errors import PyMongoError
 
 from gridcompute.grid import cases
 from gridcompute.machine.mongod import find_mongod
-from tests.stress.plan import MACHINES, Plan, make_plan
+from tests.stress.plan import MACHINES, Fault, Plan, Submit, make_plan
 from tests.stress.recorder import Recorder
 from tests.support import processes
 from tests.support.audit import Evidence, audit, story
@@ -102,17 +103,16 @@ def run(plan: Plan, arena: Arena, recorder: Recorder, capsys: pytest.CaptureFixt
     with capsys.disabled():
         print(f" GRIDCOMPUTE_STRESS_SEED={plan.seed}", end=" ", flush=True)
     moments = [time.monotonic()]
-    for phase in (
-        lambda: storm(plan, arena),
-        arena.calm,
-        lambda: wait_for(lambda: at_rest(arena), 180, lambda: not_at_rest(arena, recorder)),
-        arena.quit_all,
-        arena.sweep,
-    ):
-        phase()
-        moments.append(time.monotonic())
+    left_out = storm(plan, arena)
+    moments.append(time.monotonic())
+    arena.calm()
+    wait_for(lambda: at_rest(arena), 240, lambda: not_at_rest(arena, recorder))
+    moments.append(time.monotonic())
+    arena.quit_all()
+    arena.sweep()
+    moments.append(time.monotonic())
     evidence = gather(arena, recorder)
-    told = summary(plan, evidence, arena, moments)
+    told = summary(plan, evidence, arena, left_out, moments)
     print(told)
     (arena.folder.parent / "summary.txt").write_text(told)
     assert not arena.kept.complaints, "\n".join(arena.kept.complaints)
@@ -123,19 +123,24 @@ def run(plan: Plan, arena: Arena, recorder: Recorder, capsys: pytest.CaptureFixt
         raise AssertionError(f"GRIDCOMPUTE_STRESS_SEED={plan.seed}\n{told}\n{exc}") from None
 
 
-def storm(plan: Plan, arena: Arena) -> None:
-    """Submit and disturb, each at its moment."""
+def storm(plan: Plan, arena: Arena) -> list[str]:
+    """Submit and disturb, each at its moment, or soon after it if nobody can be hit then; the faults left out."""
     coming = sorted([*plan.submits, *plan.faults], key=lambda one: one.at)
-    begin = time.monotonic()
-    while coming:
+    waiting: list[Fault] = []
+    begin = next_try = time.monotonic()
+    while coming or (waiting and time.monotonic() - begin < plan.seconds + 3.0):
         arena.turn()
+        if time.monotonic() >= next_try:
+            next_try = time.monotonic() + 0.5
+            waiting = [one for one in waiting if not arena.do(one.kind, one.machine, one.seconds, one.choice)]
         while coming and time.monotonic() - begin >= coming[0].at:
             one = coming.pop(0)
-            if hasattr(one, "cases"):
+            if isinstance(one, Submit):
                 arena.submit(one.machine, one.cases, one.killed_after)
-            else:
-                arena.do(one.kind, one.machine, one.seconds, one.choice)
+            elif not arena.do(one.kind, one.machine, one.seconds, one.choice):
+                waiting.append(one)
         time.sleep(0.02)
+    return [one.kind for one in waiting]
 
 
 def at_rest(arena: Arena) -> bool:
@@ -243,17 +248,14 @@ def survivors(arena: Arena) -> list[str]:
     return left()
 
 
-def summary(plan: Plan, evidence: Evidence, arena: Arena, moments: list[float]) -> str:
-    """The run in a few lines: what was done and how the cases ended."""
-    ends: dict[str, int] = {}
-    for document in evidence.documents:
-        kind = cases.kind(document["status"])
-        ends[kind] = ends.get(kind, 0) + 1
-    kinds: dict[str, int] = {}
-    for fault in evidence.faults:
-        kinds[fault.kind] = kinds.get(fault.kind, 0) + 1
+def summary(plan: Plan, evidence: Evidence, arena: Arena, left_out: list[str], moments: list[float]) -> str:
+    """The run in a few lines: what was done, how the cases ended, how long it took."""
+    ends = Counter(cases.kind(document["status"]) for document in evidence.documents)
+    faults = Counter(fault.kind for fault in evidence.faults)
+    orders = Counter(order.what for order in evidence.orders)
+    storm, rest, end = (round(later - earlier) for earlier, later in itertools.pairwise(moments))
     return (
-        f"seed {plan.seed}: {len(evidence.documents)} of {plan.cases} cases: {ends}; faults {kinds}; skipped "
-        f"{arena.kept.skipped}; orders {len(evidence.orders)}; looked {arena.kept.looks} times; seconds of storm, calm, rest, quit, sweep: "
-        f"{[round(end - begin, 1) for begin, end in itertools.pairwise(moments)]}"
+        f"seed {plan.seed}: {len(evidence.documents)} of {plan.cases} cases: {dict(ends)}\n"
+        f"faults {dict(faults)}; left out {left_out}; orders {dict(orders)}; looked {arena.kept.looks} times\n"
+        f"{storm} s of storm, {rest} s until all was at rest, {end} s to quit and sweep"
     )

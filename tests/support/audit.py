@@ -11,6 +11,7 @@ jumps. A change is heard late while the database is down, so a moment of a chang
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -554,9 +555,12 @@ def _daemons_ended(evidence: Evidence) -> Iterator[Complaint]:
             killed = sum(one.kind == f"kill {name} daemon" and one.machine == machine for one in evidence.faults)
             if ended > killed:
                 yield Complaint("", f"the {name} daemon on {machine} ended {ended} times and was killed {killed} times")
-        if "Traceback (most recent call last)" in text:
-            place = text.index("Traceback (most recent call last)")
-            yield Complaint("", f"a mistake of the program on {machine}: {text[max(0, place - 600) : place + 3000]}")
+        for mistake in _mistake.finditer(text):
+            yield Complaint("", f"a mistake of the program on {machine}: {text[mistake.start() :][:4000]}")
+
+
+_mistake = re.compile(r"^\S+ \S+ ERROR +(process|receive)\[\d+\] (?!.*helper that starts the processes)", re.MULTILINE)
+"""A line of the log by which a daemon tells that something happened that it did not expect."""
 
 
 INVARIANTS: dict[str, Invariant] = {
