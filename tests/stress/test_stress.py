@@ -128,7 +128,7 @@ def storm(plan: Plan, arena: Arena) -> list[str]:
     coming = sorted([*plan.submits, *plan.faults], key=lambda one: one.at)
     waiting: list[Fault] = []
     begin = next_try = time.monotonic()
-    while coming or (waiting and time.monotonic() - begin < plan.seconds + 3.0):
+    while coming or (waiting and time.monotonic() - begin < plan.seconds + 12.0):
         arena.turn()
         if time.monotonic() >= next_try:
             next_try = time.monotonic() + 0.5

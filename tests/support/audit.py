@@ -339,7 +339,7 @@ def one_owner(evidence: Evidence) -> Iterator[Complaint]:
                 claimed.add(after["token"])
             elif name.startswith("not allowed") and after.get("token") not in (None, was.get("token")):
                 yield Complaint(case, f"{after['token']} wrote while {was.get('token')} held the case: {name}")
-            elif name == "T4 complete" and after["result"]["token"] not in claimed:
+            elif name == "T4 complete" and was["token"] not in claimed:
                 yield Complaint(case, "the token of its result was never claimed")
             elif name == "T9 take over":
                 yield from _taken_over(evidence, case, history, change)
@@ -363,7 +363,8 @@ def result_of_the_winner(evidence: Evidence) -> Iterator[Complaint]:
     for document in evidence.documents:
         if document["status"] != cases.RECEIVED:
             continue
-        case, name, token = str(document["_id"]), document["input_names"]["first"][0], document["result"]["token"]
+        case, name = str(document["_id"]), document["input_names"]["first"][0]
+        token = (document.get("result") or {}).get("token", "")
         if token not in {one.get("token") for one in _attempts(document)}:
             yield Complaint(case, "the token of its result is that of no attempt")
         content = evidence.received.get(name)
