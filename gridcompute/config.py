@@ -66,6 +66,9 @@ losses_before_alone = 2
 avoid_time = 30.0
 """Seconds for which a machine on which a case failed leaves that case to others."""
 
+share_avoid_time = 5.0
+"""The same where the shared folder was away: the machine asks for nothing before it reads well again."""
+
 avoid_limit = 8
 """Machines that a case remembers at most in its list of machines to avoid."""
 

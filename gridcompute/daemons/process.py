@@ -320,7 +320,9 @@ class ProcessDaemon(Daemon):
             return self._fail(attempt, f"process.py took longer than its time limit of {attempt.time_limit:g} s")
         if what in ("share", "disk"):
             self._own_trouble(SHARE_AWAY if what == "share" else DISK_FULL, attempt, outcome.get("message", ""))
-            return self._hand_back(attempt, pause=0.5, avoid=attempt.avoid)
+            # A share is away for most machines at once: whoever sees it first goes on, or the case waits for nobody.
+            avoid = attempt.avoid if what == "disk" else min(attempt.avoid, config.share_avoid_time)
+            return self._hand_back(attempt, pause=0.5, avoid=avoid)
         if what in ("failed", "input", "internal"):
             return self._fail(attempt, outcome.get("message", what), outcome.get("traceback", ""))
         assert attempt.ended is not None

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import json
 import os
 import shutil
@@ -204,7 +205,7 @@ def _call_on_files(
     application = Path(job["application_path"])
     free = shutil.disk_usage(job["work"]).free
     try:
-        called = applications.load(application, function)
+        called = _load(application, function, share)
         before()
         report({"kind": "stage", "stage": "run"})
         value = _call(application, function, called, [str(file) for file in files])
@@ -214,6 +215,18 @@ def _call_on_files(
         raise
     report.sweep()
     return value
+
+
+def _load(application: Path, function: applications.Function, share: SharedFolder) -> Callable[..., Any]:
+    """Import the script; a second time if the share may have been away at the first, since it may be back by now."""
+    try:
+        return applications.load(application, function)
+    except ApplicationError as exc:
+        if not _may_come_of_the_share(exc):
+            raise
+        share.probe()
+    importlib.invalidate_caches()  # what was not there may be remembered
+    return applications.load(application, function)
 
 
 def _call(application: Path, function: applications.Function, called: Callable[..., Any], argument: Any) -> Any:
@@ -238,11 +251,16 @@ def _look_for_other_causes(failure: ApplicationError, share: SharedFolder, free_
     cause = failure.__cause__
     if isinstance(cause, OSError) and cause.errno in _full and free_before < little_space:
         raise DiskFull(f"No space is left on this computer: {free_before:,} bytes were free before the case began.")
-    if cause is None or isinstance(cause, (OSError, ImportError, SyntaxError)):
+    if _may_come_of_the_share(failure):
         try:
             share.probe()
         except ShareAway as exc:
             raise exc from failure
+
+
+def _may_come_of_the_share(failure: ApplicationError) -> bool:
+    """Whether a script, or a file beside it, could not be read."""
+    return failure.__cause__ is None or isinstance(failure.__cause__, (OSError, ImportError, SyntaxError))
 
 
 def _write_marker(path: Path, job: Job) -> None:

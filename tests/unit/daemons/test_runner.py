@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from gridcompute.daemons import runner
-from gridcompute.errors import ArchiveError, ArchiveMissing, DiskFull, ShareAway
-from gridcompute.grid import archive
+from gridcompute.errors import ApplicationError, ArchiveError, ArchiveMissing, DiskFull, ShareAway
+from gridcompute.grid import applications, archive
 from gridcompute.grid.shared_folder import SharedFolder
 
 
@@ -200,6 +200,20 @@ def test_a_missing_script_on_a_share_that_is_away_is_nobody_s_failure(make_job, 
     outcome, _ = do(job)
 
     assert outcome == {"kind": "outcome", "outcome": "share", "message": "gone"} and len(probes) == 1
+
+
+def test_a_script_that_is_there_again_when_the_share_is_runs(make_job, monkeypatch):
+    """The share was away when the script was loaded, and back when it was asked: fair-count of the stress test."""
+    job = make_job("def process_case(files): pass")
+    load, failures = applications.load, [ApplicationError("no process.py")]
+
+    def away_at_first(*arguments):
+        if failures:
+            raise failures.pop()
+        return load(*arguments)
+
+    monkeypatch.setattr(applications, "load", away_at_first)
+    assert do(job)[0]["outcome"] == "done"
 
 
 def test_an_output_that_vanishes_or_can_not_be_read_is_the_application_s_failure(make_job, monkeypatch):
