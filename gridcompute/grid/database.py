@@ -15,6 +15,7 @@ Methods may be called from any thread.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import struct
 import threading
@@ -38,8 +39,13 @@ from gridcompute.grid.settings import Settings
 Document = dict[str, Any]
 
 _AUTHENTICATION = {13, 18, 8000}
-_PASSING = {6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 202, 9001, 10107, 11600, 11602, 13435, 13436}
-"""Codes of a server that starts, stops, elects or is cut off; the command is worth sending again."""
+_PASSING = {6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 202, 211, 9001, 10107, 11600, 11602, 13435, 13436}
+"""Codes of a server that starts, stops, elects or is cut off; the command is worth sending again.
+
+211, no key for the cluster's time, comes from one that was started again and whose clock was set.
+"""
+
+logging.getLogger("pymongo.client").setLevel(logging.CRITICAL)  # it logs tracebacks of what it tries again by itself
 
 _NO_CHANGE_STREAM = {40573, 20, 13}
 """A standalone server, a server without an oplog, a user without the right."""
