@@ -51,9 +51,6 @@ CLOCKS = (-7200, -600, 0, 0, 600, 7200)
 REPLIES = ("update", "findAndModify", "insert", "find")
 """Commands whose replies are lost."""
 
-sure_within = 15.0
-"""Seconds in which a submit that fails knows that nothing more of it is on its way to the database; it tries for 20."""
-
 patience = 60.0
 """Seconds in which a person who cancels or submits has an answer, and a victim its end."""
 
@@ -231,9 +228,9 @@ class Arena:
         self._submitting.append(_Submitting(call, process, out, time.monotonic(), killed_after))
 
     def _hear_submit(self, one: _Submitting) -> None:
-        code, lasted = one.process.poll(), time.monotonic() - one.began
+        code = one.process.poll()
         if code is None:
-            if one.killed_after is not None and lasted >= one.killed_after:
+            if one.killed_after is not None and time.monotonic() - one.began >= one.killed_after:
                 one.process.kill()
             return
         self._submitting.remove(one)
@@ -241,15 +238,19 @@ class Arena:
             for case in json.loads(one.out.read_text("utf-8")).get("cases", ()):
                 one.call.files[Path(case["files"][0]).name] = case["id"]
         one.call.killed = code != 0
-        if code > 0 and lasted < sure_within:
-            self._do_later(1.0, lambda: self._submit_again(one.call))
+        if code > 0:
+            self._do_later(2.0, lambda: self._submit_again(one.call))
 
     def _submit_again(self, call: Call) -> None:
         """As a person does who was told that the grid can't be reached: what is not there is submitted once more."""
+        there: set[str] = set()
+        away = self._network or self._mongod_down or self._share_is_away  # something may be on its way still
         try:
             there = {document["input_names"]["first"][0] for document in self.documents()}
         except PyMongoError:
-            self._do_later(1.0, lambda: self._submit_again(call))
+            away = True
+        if away:
+            self._do_later(2.0, lambda: self._submit_again(call))
             return
         again = [name for name, case in call.files.items() if case is None and name not in there]
         for name in again:
