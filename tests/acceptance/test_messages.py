@@ -267,7 +267,7 @@ def test_what_send_py_prints_and_its_traceback_are_in_the_log(make_grid, home, t
 
 
 def test_a_file_that_send_py_refuses_does_not_keep_the_others(make_grid, home, tmp_path):
-    source = "def select_input_files(file):\n    assert '1' not in file, 'one is refused'\n    return [[file]]\n"
+    source = "def select_input_files(file):\n    assert 'input 1' not in file, 'one is refused'\n    return [[file]]\n"
     grid = make_grid({"Picky": {"send": source, "process": process, "receive": "def receive_case(f): pass\n"}})
     done = run_command("submit", "Picky", *write_files(tmp_path / "in", 3), "--json", home=home, grid=grid)
     assert_said(done, 1, "input 1.txt: send.py failed with AssertionError: one is refused")
@@ -452,9 +452,9 @@ def ended(mongod: PrivateMongod, tmp_path_factory) -> dict[str, tuple[dict, Fini
         with (grid.root / archive).open("r+b") as zipped:
             zipped.seek(20)
             zipped.write(b"damage")
+        list(pool.map(submit, [name for name in apps if name != "Damaged"]))
         agent = start(grid, "PC-1", 2, "--until-idle", home=home)
         agent.wait_for_line("Agent of")
-        list(pool.map(submit, [name for name in apps if name != "Damaged"]))
         wait_for(
             lambda: agent.process.poll() is not None, 60, lambda: f"the agent still has something to do:\n{agent.text}"
         )
