@@ -239,22 +239,22 @@ def test_a_paused_tree_uses_no_processor_and_goes_on_when_resumed(children):
     story = Story(children)
     child = children.start({"do": "burn"})
     (burner,) = [psutil.Process(pid) for pid in pids_of(child, 1)]
-    wait_for(lambda: burner.cpu_times().user > 0.05, 10.0, "the burner burns")
+    wait_for(lambda: burner.cpu_times().user > 0.05, 30.0, "the burner burns")
 
     child.pause()
-    wait_for(lambda: burner.status() == psutil.STATUS_STOPPED, 5.0, "the burner stops")
-    wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED, 5.0, "the child stops")
+    wait_for(lambda: burner.status() == psutil.STATUS_STOPPED, 20.0, "the burner stops")
+    wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_STOPPED, 20.0, "the child stops")
     used = burner.cpu_times().user
     time.sleep(0.3)
     assert burner.cpu_times().user == used and child.paused
 
     child.resume()
-    wait_for(lambda: burner.cpu_times().user > used + 0.05, 10.0, "the burner burns again")
+    wait_for(lambda: burner.cpu_times().user > used + 0.05, 30.0, "the burner burns again")
     usage = child.usage()
     assert usage.cpu > 0.1 and usage.memory > 1_000_000 and usage.processes == 2
 
     child.pause()
-    wait_for(lambda: burner.status() == psutil.STATUS_STOPPED, 5.0, "the burner stops again")
+    wait_for(lambda: burner.status() == psutil.STATUS_STOPPED, 20.0, "the burner stops again")
     child.end(5.0)
     story.wait(child, timeout=15.0)
     assert living([burner.pid]) == []
@@ -316,11 +316,11 @@ def test_the_number_that_waits_ready_can_change(make_children, method):
         return len({process.pid for process in us.children(recursive=True)} - before)
 
     each = {"fork": 2, "spawn": 1}[method]  # a keeper and a runner, or an interpreter; and one helper or watch
-    wait_for(lambda: waiting() == 3 * each + 1, 10.0, "three wait")
+    wait_for(lambda: waiting() == 3 * each + 1, 30.0, "three wait")
     children.set_ready(1)
-    wait_for(lambda: waiting() == each + 1, 10.0, "one waits")
+    wait_for(lambda: waiting() == each + 1, 30.0, "one waits")
     children.set_ready(2)
-    wait_for(lambda: waiting() == 2 * each + 1, 10.0, "two wait")
+    wait_for(lambda: waiting() == 2 * each + 1, 30.0, "two wait")
 
 
 def test_the_end_of_a_child_of_somebody_else_can_be_waited_for(children):
@@ -445,7 +445,7 @@ def test_a_receiver_that_is_killed_leaves_begun_and_no_lock(real_children, make_
     paths = {name: str(tmp_path / "journal" / name) for name in ("begun", "done", "lock", "turn")}
     source = "import time\ndef receive_case(files):\n    print('here', flush=True)\n    time.sleep(1000)"
     first = real_children.start(make_job("receive", source, **paths))
-    wait_for(first.output_path.exists, 10.0, "receive_case runs")
+    wait_for(first.output_path.exists, 30.0, "receive_case runs")
 
     busy = real_children.start(dict(first.job, work=str(tmp_path / "second"), output=str(tmp_path / "second.txt")))
     assert story.wait(busy, "outcome")["outcome"] == "busy"

@@ -152,6 +152,9 @@ class Agent:
     def kill(self) -> None:
         """SIGKILL the agent and both daemons at once; helpers and cases are left to end by themselves."""
         tree = [one for one in self.tree() if _is_own(one)]
+        for one in tree:  # none may see another's end, and hand its cases back
+            with contextlib.suppress(psutil.Error):
+                one.suspend()
         for one in tree:
             with contextlib.suppress(psutil.Error):
                 one.kill()
