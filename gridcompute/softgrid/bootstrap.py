@@ -164,8 +164,9 @@ def control(option, value):
 
 def watch_over(child, reading, payload):
     """The guardian's life: ends with the executor, and not before all that it started."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, signal.SIGKILL))
     waiting = [reading]
     try:
         waiting.append(os.pidfd_open(child))
@@ -232,11 +233,18 @@ def vouch(child, told, voucher):
 
 def end_children():
     """Kills every process that the executor's functions started; they are this process's children by now."""
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
+    now = time.monotonic()
+    asked = set()
+    while time.monotonic() < now + 5:
         for pid in children():
+            # The guardian of an executor that was launched from here clears up after its own first.
+            gently = is_guardian(pid) and time.monotonic() < now + 3
             try:
-                os.kill(pid, signal.SIGKILL)
+                if not gently:
+                    os.kill(pid, signal.SIGKILL)
+                elif pid not in asked:
+                    asked.add(pid)
+                    os.kill(pid, signal.SIGTERM)
             except OSError:
                 pass
         try:
@@ -245,6 +253,14 @@ def end_children():
         except ChildProcessError:
             return
         time.sleep(0.01)
+
+
+def is_guardian(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return b"sys.stdin.buffer.readline" in file.read()
+    except OSError:
+        return False
 
 
 def children():

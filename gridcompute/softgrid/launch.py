@@ -100,13 +100,13 @@ def _pickled(kwargs: dict[str, Any]) -> bytes:
 @functools.cache
 def _modules() -> dict[str, tuple[bool, str]]:
     """The modules that travel: name -> (is a package, source)."""
-    folder = Path(__file__).parent
-    found: dict[str, tuple[bool, str]] = {}
     package = "gridcompute.softgrid"
     travelled = sys.modules[package].__spec__
     sources = getattr(travelled.loader, "sources", None) if travelled is not None else None
     if sources is not None:  # this executor was itself launched
         return {name: (bool(item[0]), str(item[1])) for name, item in sources.items()}
+    folder = Path(__file__).parent
+    found: dict[str, tuple[bool, str]] = {}
     for file in sorted(folder.rglob("*.py")):
         parts = file.relative_to(folder).with_suffix("").parts
         is_package = parts[-1] == "__init__"
@@ -227,7 +227,7 @@ def _start(
 
     def end_it() -> None:
         late.set()
-        process.kill()
+        process.terminate()
 
     guard = threading.Timer(order.timeout, end_it)
     guard.daemon = True
@@ -235,7 +235,7 @@ def _start(
     try:
         return process, _converse(process, order, detach, where, admit)
     except BaseException as exc:
-        process.kill()
+        end(process, by_itself=isinstance(exc, LaunchFailed) and not late.is_set())
         words = _last_words(process)
         if late.is_set():
             raise LaunchFailed(f"The executor did not start on {where} within {order.timeout:g} s. {words}") from exc
@@ -300,6 +300,17 @@ def _next_line(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
             if isinstance(value, dict) and value.keys() & {"softgrid", "failed", "joined"}:
                 return value
     return None
+
+
+def end(process: subprocess.Popen[bytes], by_itself: bool) -> None:
+    """Sees a failed start off; its guardian clears up, so the process is killed only where it does not end."""
+    for seconds, act in ((2.0 if by_itself else 0.0, process.terminate), (2.0, process.kill)):
+        try:
+            process.wait(seconds)
+            return
+        except subprocess.TimeoutExpired:
+            act()
+    process.wait()
 
 
 def _code_of(process: subprocess.Popen[bytes]) -> int | None:

@@ -507,13 +507,14 @@ class Node:
         self._vouched.pop(link.session, None)
         gone = self.tree.remove(link.name)
         told = f"{link.name} was lost: {reason}."
+        # The news goes before the failed answers, so that whoever gets one no longer finds the name in a list.
+        self._announce_gone(gone, reason, purpose, direct=True)
         for (sender, number), receiver in self._passing.pop(link, {}).items():
             self._fail(sender, number, receiver, f"{receiver} cannot answer. {told}")
         for number, pending in list(self._pending.items()):
             if pending.way is link:
                 error = f"{pending.receiver} cannot answer. {told}"
                 self.settle(number, Answer({"s": pending.receiver}, [], error))
-        self._announce_gone(gone, reason, purpose, direct=True)
 
     def _announce_gone(self, gone: list[Member], reason: str, purpose: bool, direct: bool) -> None:
         if not gone:

@@ -74,7 +74,7 @@ def _nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         return found
 
     poll(lambda: not left(), 10.0, "the executors' processes to end")
-    poll(lambda: not temporary_folders(), 5.0, "the temporary folders to go")
+    poll(lambda: not temporary_folders(), 5.0, f"the temporary folders to go: {temporary_folders()}")
     quiet = ("softgrid news", "softgrid greeting", "softgrid execution")
     poll(
         lambda: (

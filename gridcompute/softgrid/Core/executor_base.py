@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import ssl
 import sys
 import tempfile
@@ -107,6 +108,7 @@ class ExecutorBase(LaunchBase):
             "executable": sys.executable,
             "cores": self.machineNumberOfCores,
             "relaunch": self._relaunch_flag,
+            "started": _process_start(self.pid),
             "version": __version__,
         }
 
@@ -342,7 +344,16 @@ class ExecutorBase(LaunchBase):
             kind, what = ("info", "left") if purpose else ("error", "was lost")
             below = f" {len(members) - 1} executors below it are gone with it." if len(members) > 1 else ""
             self.log_and_transfer(kind, f"{members[0].name} {what}: {reason}.{below}")
+            if not purpose:
+                self._end_remains(members[0])
         self._note_losses(members, purpose)
+
+    def _end_remains(self, member: Member) -> None:
+        """A stopped process of this machine would never hear that it was given up."""
+        pid = int(member.info["pid"])
+        if member.info.get("machine") == machine_id() and _process_start(pid) == member.info.get("started"):
+            with contextlib.suppress(OSError):
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def on_orphaned(self, reason: str, purpose: bool) -> None:
         if not purpose:
@@ -406,8 +417,6 @@ class ExecutorBase(LaunchBase):
 
     def _service_kill_child(self, name: str) -> bool:
         """Ends the process of an executor right below on this machine that does not end by itself."""
-        import signal
-
         member = self._node.tree.members.get(name)
         if member is None or member.info.get("machine") != machine_id() or self._node.child(name) is None:
             return False

@@ -190,6 +190,8 @@ class GridBase:
         """
         if kill is None:
             kill = self._kill_at_disconnect if self._kill_at_disconnect is not None else not Globals.INTERACTIVE_MODE
+        if self._is_disconnected:
+            return
         self._end("it disconnected", killLocalDowngrids)
         if kill:
             for stream in (sys.stdout, sys.stderr):

@@ -299,6 +299,5 @@ class LaunchBase(AssessBase):
             try:
                 process.wait(max(0.0, until - time.monotonic()))
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+                launch.end(process, by_itself=False)
         self._processes = []

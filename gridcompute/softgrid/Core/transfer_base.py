@@ -170,9 +170,9 @@ class TransferBase(MachineManagement):
             raise ValueError("This executor is disconnected.")
         plans = self._receivers(receivers)
         count = len(plans)
-        each = _repeated(templates, count, "transferKwargs", (list, tuple))
-        bounces = _repeated(bounce, count, "bounce", (list, tuple))
-        multipliers = _repeated(multiplier, count, "multiplier", (list, tuple))
+        each = _repeated(templates, count, "transferKwargs")
+        bounces = _repeated(bounce, count, "bounce")
+        multipliers = _repeated(multiplier, count, "multiplier")
         for plan, template, onward, factor in zip(plans, each, bounces, multipliers, strict=True):
             if not isinstance(template, dict):
                 raise ValueError(f"transferKwargs must be a dictionary of get_transfer_template, not {template!r}.")
@@ -438,13 +438,13 @@ class TransferBase(MachineManagement):
 
     def _refusal(self, header: dict[str, Any]) -> str | None:
         priority = header.get("p")
-        if priority is None and not self._rules["execution_allow_none_priority"]:
+        is_udf = "f" not in header or (header["f"] in self._udfs and not hasattr(type(self), header["f"]))
+        if priority is None and is_udf and not self._rules["execution_allow_none_priority"]:
             return f"The rules of {self.gridUniqueName} forbid executions without a priority."
         if priority is not None and priority < 0 and not self._rules["execution_allow_negative_priority"]:
             return f"The rules of {self.gridUniqueName} forbid executions of a negative priority."
         if header.get("pw") is not None:
             return f"{self.gridUniqueName} holds no promise of that password."
-        is_udf = "f" not in header or (header["f"] in self._udfs and not hasattr(type(self), header["f"]))
         if is_udf and not self._may_execute_udf():
             return (
                 f"{self.gridUniqueName} must not execute user defined functions; the rule "
@@ -659,9 +659,9 @@ class TransferBase(MachineManagement):
         sys.stdout.flush()
 
 
-def _repeated(value: Any, count: int, name: str, lists: tuple[type, ...]) -> list[Any]:
+def _repeated(value: Any, count: int, name: str) -> list[Any]:
     """A single value for each of `count`; a list must be as long."""
-    if not isinstance(value, lists):
+    if not isinstance(value, (list, tuple)):
         return [value] * count
     if len(value) != count:
         raise ValueError(f"{name} has {len(value)} entries for {count} receivers.")
