@@ -77,7 +77,12 @@ class Logger:
             Logger._instance = super().__new__(cls)
         return Logger._instance
 
-    def __init__(
+    def __init__(self, *args: Any, **kwargs: Any):
+        """With arguments sets the logger up anew; without, it stays as it is once it was set up."""
+        if args or kwargs or not hasattr(self, "_lock"):
+            self._set_up(*args, **kwargs)
+
+    def _set_up(
         self,
         name: str = "softgrid",
         logToStdout: bool = True,
@@ -92,11 +97,11 @@ class Logger:
         flush: bool = True,
         *args: Any,
         **kwargs: Any,
-    ):
+    ) -> None:
         if not hasattr(self, "_lock"):
             self._lock = threading.RLock()
             self._types: dict[str, dict[str, Any]] = {
-                name: {"stdoutFlag": True, "fileFlag": True, "level": level} for name, level in LOG_LEVELS.items()
+                kind: {"stdoutFlag": True, "fileFlag": True, "level": level} for kind, level in LOG_LEVELS.items()
             }
             # They come with every call; whoever wants them on the console says so by `logTypes`.
             for quiet in ("execution_started", "execution_finished"):

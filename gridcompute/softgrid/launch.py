@@ -13,6 +13,7 @@ import importlib.util
 import json
 import marshal
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -62,9 +63,10 @@ OLDEST_PYTHON = (3, 10)
 class LaunchFailed(Exception):
     """An executor did not start; `again` tells whether another try may help."""
 
-    def __init__(self, message: str, again: bool = True):
+    def __init__(self, message: str, again: bool = True, gave_place_back: bool = False):
         super().__init__(message)
         self.again = again
+        self.gave_place_back = gave_place_back
 
 
 @dataclass
@@ -162,7 +164,9 @@ def own_address() -> str:
 
 def start_here(order: Order, executable: str | None) -> subprocess.Popen[bytes]:
     """Starts an executor as a child process of the current user; returns when it has connected. Raises LaunchFailed."""
-    command = [executable or sys.executable, "-c", STUB]
+    program = executable or sys.executable
+    words = [program] if shutil.which(program) else shlex.split(program)  # "python3 -I" as over SSH
+    command = [*words, "-c", STUB]
     return _start(command, order, detach=False, where="this machine")[0]
 
 
@@ -277,7 +281,7 @@ def _converse(
         raise LaunchFailed(f"{where} has Python {text}; executors need 3.10 or newer.", again=False)
     refusal = admit(int(greeting["cores"])) if admit is not None else None
     if refusal is not None:
-        raise LaunchFailed(refusal, again=False)
+        raise LaunchFailed(refusal, again=False, gave_place_back=True)
     data = payload(order.to_dict(detach), greeting["magic"])
     process.stdin.write(b"%d\n" % len(data) + data)
     process.stdin.flush()

@@ -606,7 +606,7 @@ def machine_id() -> str:
     if not _machine:
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-            _machine = f"{boot}:{Path('/proc/self/ns/pid').readlink()}"
+            _machine = ":".join([boot, *(str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "net"))])
         except OSError:
             import uuid
 

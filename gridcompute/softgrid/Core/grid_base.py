@@ -7,6 +7,7 @@ import builtins
 import contextlib
 import datetime
 import importlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -526,6 +527,9 @@ class GridBase:
                 for path, content in files.items():
                     (folder / path).parent.mkdir(parents=True, exist_ok=True)
                     (folder / path).write_bytes(content)
+                    if path.endswith(".py"):
+                        # Bytecode of a replaced file of the same size and second would pass for the new one's.
+                        Path(importlib.util.cache_from_source(str(folder / path))).unlink(missing_ok=True)
             except OSError as exc:
                 return _failed(title, f"The package can't be written to {folder}: {exc}")
             if str(folder) not in sys.path:

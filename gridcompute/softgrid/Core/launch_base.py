@@ -134,6 +134,7 @@ class LaunchBase(AssessBase):
         tracking = secrets.token_hex(16)
         arrival = (threading.Event(), [""])
         self._arrivals[tracking] = arrival
+        place_is_held = True
         try:
             kwargs = {"rules": self.get_machine_rules(address), **(order["executorKwargs"] or {})}
             kwargs.setdefault("address", address)
@@ -142,14 +143,16 @@ class LaunchBase(AssessBase):
             self._start(what, order, address, here)
             if not arrival[0].wait(timeout):
                 raise LaunchFailed(f"The executor did not join the grid within {timeout:g} s.")
-        except LaunchFailed:
+        except LaunchFailed as exc:
+            place_is_held = not exc.gave_place_back
             self._given_up.add(tracking)
             if arrival[0].is_set():
                 self._end_late(arrival[1][0])
             raise
         finally:
             self._arrivals.pop(tracking, None)
-            self._release_place(address, role)
+            if place_is_held:
+                self._release_place(address, role)
         found = arrival[1][0]
         self._launched[found] = {**order, "timeout": timeout, "times": order.get("times", 0)}
         order.pop("times", None)
@@ -192,12 +195,13 @@ class LaunchBase(AssessBase):
         return list(dict.fromkeys([*known[:1], "python3", "python"]))
 
     def _admit_cores(self, address: str, role: str, cores: int) -> str | None:
-        """The limits once more, now that the machine's cores are known; this executor itself is counted already."""
+        """The limits once more, now that the machine's cores are known; who is refused gives its place back."""
         with self._limits_lock:
             self._machine_cores.setdefault(address, cores)
             allowed = self._allowed(address, role, self.get_machine_rules(address))
             present = len(self._node.tree.on_machine(address, role)) + self._launching[address, role]
             if allowed is not None and present > allowed:
+                self._launching[address, role] -= 1
                 return f"The rules allow {allowed} {role}s on {address} with its {cores} cores."
         return None
 
