@@ -18,6 +18,7 @@ class Executions:
         self._lock = threading.Lock()
         self._stopped = False
         self.running = 0
+        self.beside = 0  # those of them that did not queue
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -25,7 +26,9 @@ class Executions:
     def put(self, priority: float | None, work: Callable[[], None]) -> None:
         """None starts at once, beside the queue."""
         if priority is None:
-            threading.Thread(target=self._run, args=(work,), name="softgrid execution", daemon=True).start()
+            with self._lock:
+                self.beside += 1
+            threading.Thread(target=self._run_beside, args=(work,), name="softgrid execution", daemon=True).start()
             return
         with self._lock:
             heapq.heappush(self._waiting, (priority, next(self._numbers), work))
@@ -44,6 +47,13 @@ class Executions:
     def stop(self) -> None:
         self._stopped = True
         self._ready.release()
+
+    def _run_beside(self, work: Callable[[], None]) -> None:
+        try:
+            self._run(work)
+        finally:
+            with self._lock:
+                self.beside -= 1
 
     def _run(self, work: Callable[[], None]) -> None:
         self.running += 1

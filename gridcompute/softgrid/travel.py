@@ -20,6 +20,8 @@ import sysconfig
 import textwrap
 import traceback
 import types
+import uuid
+import weakref
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -255,13 +257,17 @@ class _SourcePickler(cloudpickle.Pickler):
         return _function_shell, shell, state, None, None, _fill_function
 
     def _class(self, kind: type) -> Any:
-        try:
-            text = textwrap.dedent(inspect.getsource(kind))
-        except (OSError, TypeError) as exc:
-            raise TravelError(self._versions(f"The class {kind.__name__!r}, whose source is not known,")) from exc
-        scope = vars(sys.modules[kind.__module__]) if kind.__module__ in sys.modules else {}
-        needed = {name: scope[name] for name in _names_in(text) if name in scope and scope[name] is not kind}
-        return class_from_source, (text, kind.__name__, kind.__module__, needed)
+        known = _travelled_classes.get(kind)
+        if known is None:
+            try:
+                text = textwrap.dedent(inspect.getsource(kind))
+            except (OSError, TypeError) as exc:
+                raise TravelError(self._versions(f"The class {kind.__name__!r}, whose source is not known,")) from exc
+            scope = vars(sys.modules[kind.__module__]) if kind.__module__ in sys.modules else {}
+            needed = {name: scope[name] for name in _names_in(text) if name in scope and scope[name] is not kind}
+            known = _remember_class(kind, uuid.uuid4().hex, text, needed)
+        number, text, needed = known
+        return class_from_source, (number, text, kind.__name__, kind.__module__, needed)
 
     def _versions(self, what: str) -> str:
         ours, theirs = ".".join(map(str, MINOR)), ".".join(map(str, self.minor))
@@ -313,9 +319,17 @@ def _parsed(text: str) -> ast.AST | None:
 
 def _same_shape(source: str, code: types.CodeType) -> bool:
     found = compile(source, "<lambda>", "eval").co_consts[0]
-    return (found.co_names, found.co_varnames) == (code.co_names, code.co_varnames) and [
-        item for item in found.co_consts if not isinstance(item, types.CodeType)
-    ] == [item for item in code.co_consts if not isinstance(item, types.CodeType)]
+    return all(
+        (
+            {*found.co_names, *found.co_freevars} == {*code.co_names, *code.co_freevars},
+            found.co_varnames == code.co_varnames,
+            _plain_constants(found) == _plain_constants(code),
+        )
+    )
+
+
+def _plain_constants(code: types.CodeType) -> list[Any]:
+    return [item for item in code.co_consts if not isinstance(item, types.CodeType)]
 
 
 def _plain_arguments(arguments: ast.arguments) -> None:
@@ -336,15 +350,14 @@ def _names_in(text: str) -> set[str]:
 def _function_shell(text: str, name: str, free: tuple[str, ...], module: str) -> types.FunctionType:
     """A function whose globals and closure are still to be filled; so it may refer to itself."""
     scope: dict[str, Any] = {"__builtins__": builtins, "__name__": module}
-    file = _remember_source(text, name)
     if name == "<lambda>":
         body = f"return ({text})"
     else:
         body = f"{text}\nreturn {name}"
     cells = "".join(f"    {item} = None\n" for item in free)
     source = f"def __outer__():\n{cells}{textwrap.indent(body, '    ')}\n"
-    exec(compile(source, file, "exec"), scope)
-    function = scope.pop("__outer__")()
+    exec(compile(source, _remember_source(source, name), "exec"), scope)
+    function: types.FunctionType = scope.pop("__outer__")()
     return function
 
 
@@ -361,10 +374,24 @@ def _fill_function(function: types.FunctionType, state: dict[str, Any]) -> None:
     function.__dict__.update(state["dict"])
 
 
-def class_from_source(text: str, name: str, module: str, needed: dict[str, Any]) -> type:
+_travelled_classes: weakref.WeakKeyDictionary[type, tuple[str, str, dict[str, Any]]] = weakref.WeakKeyDictionary()
+_classes_by_number: weakref.WeakValueDictionary[str, type] = weakref.WeakValueDictionary()
+
+
+def _remember_class(kind: type, number: str, text: str, needed: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    """A class that comes back is the one that went."""
+    _classes_by_number[number] = kind
+    return _travelled_classes.setdefault(kind, (number, text, needed))
+
+
+def class_from_source(number: str, text: str, name: str, module: str, needed: dict[str, Any]) -> type:
+    known = _classes_by_number.get(number)
+    if known is not None:
+        return known
     scope: dict[str, Any] = {"__builtins__": builtins, "__name__": module, **needed}
     exec(compile(text, _remember_source(text, name), "exec"), scope)
     kind: type = scope[name]
+    _remember_class(kind, number, text, needed)
     return kind
 
 

@@ -92,18 +92,22 @@ def test_a_machine_in_between_gains_nothing(grid):
 
     thread = threading.Thread(target=stand_between)
     thread.start()
-    with socket.create_connection(listener.getsockname(), timeout=10) as sock:
-        with pytest.raises(Refused, match="password is wrong"):
-            trust.call(sock, "password", lambda salt: trust.stretch("right horse", salt), None)
+    with (
+        socket.create_connection(listener.getsockname(), timeout=10) as sock,
+        pytest.raises(Refused, match="password is wrong"),
+    ):
+        trust.call(sock, "password", lambda salt: trust.stretch("right horse", salt), None)
     thread.join()
     listener.close()
     assert "refused" in outcome[0]
 
 
 def test_another_certificate_than_the_pinned_one_is_hung_up_on(grid):
-    with socket.create_connection(("127.0.0.1", grid.port), timeout=10) as sock:
-        with pytest.raises(Refused, match="not the one"):
-            trust.call(sock, "password", b"x" * 32, "0" * 64)
+    with (
+        socket.create_connection(("127.0.0.1", grid.port), timeout=10) as sock,
+        pytest.raises(Refused, match="not the one"),
+    ):
+        trust.call(sock, "password", b"x" * 32, "0" * 64)
 
 
 def test_a_server_that_does_not_know_the_password_is_not_believed():
@@ -123,9 +127,11 @@ def test_a_server_that_does_not_know_the_password_is_not_believed():
 
     thread = threading.Thread(target=pretend)
     thread.start()
-    with socket.create_connection(listener.getsockname(), timeout=10) as sock:
-        with pytest.raises(Refused, match="does not know the password"):
-            trust.call(sock, "password", lambda salt: trust.stretch("right", salt), None)
+    with (
+        socket.create_connection(listener.getsockname(), timeout=10) as sock,
+        pytest.raises(Refused, match="does not know the password"),
+    ):
+        trust.call(sock, "password", lambda salt: trust.stretch("right", salt), None)
     thread.join()
     listener.close()
 
@@ -159,15 +165,17 @@ def test_garbage_half_messages_and_floods_never_stop_an_executor(grid):
             _poke(port, data)
         for _ in range(60):
             _poke(port, trust._MAGIC * chance.randrange(2) + chance.randbytes(chance.randrange(600)), hurry=True)
-        with contextlib.suppress(Refused, OSError, ssl.SSLError):  # a long greeting
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as sock:
-                sock.sendall(trust._MAGIC)
-                channel = trust.Channel(sock, trust.client_context(), server_side=False)
-                channel.handshake()
-                channel.receive_value(4096)
-                channel.tls.write(b"\xff\xff\xff\xff" + b"{" * 5000)
-                channel._push()
-                channel.receive_value(4096)
+        with (
+            contextlib.suppress(Refused, OSError, ssl.SSLError),
+            socket.create_connection(("127.0.0.1", port), timeout=5) as sock,
+        ):
+            sock.sendall(trust._MAGIC)
+            channel = trust.Channel(sock, trust.client_context(), server_side=False)
+            channel.handshake()
+            channel.receive_value(4096)
+            channel.tls.write(b"\xff\xff\xff\xff" + b"{" * 5000)  # a long greeting
+            channel._push()
+            channel.receive_value(4096)
     silent = [socket.create_connection(("127.0.0.1", grid.port), timeout=5) for _ in range(80)]
     try:
         assert works(grid)

@@ -35,6 +35,7 @@ TRANSPORTS = ("multiprocessing",)
 """Names of the transports; this one keeps the documented name and is `gridcompute.softgrid.transport`."""
 
 END_TIMEOUT = 10.0
+LAST_WORDS_TIMEOUT = 0.5
 STRANGERS_PAUSE = 10.0
 
 
@@ -395,6 +396,11 @@ class ExecutorBase(LaunchBase):
             if link is not None:
                 self._node.control(link, "end", {"why": why})
         wait_until(lambda: not self._node.tree.children(), END_TIMEOUT)
+
+    def _last_words(self) -> None:
+        # A log that was transferred here is a short execution of its own; it is heard before the end.
+        wait_until(lambda: not self._executions.beside, LAST_WORDS_TIMEOUT)
+        self._send_logs(at_end=True)
 
     def _before_ending(self, why: str) -> None:
         self._stopped.set()

@@ -209,6 +209,7 @@ class GridBase:
         self._before_ending(why)
         members = list(self._node.tree.members.values())
         self._end_below(why, members)
+        self._last_words()
         if kill_local:
             self._kill_local(members)
         self._node.end(why, timeout=2.0)
@@ -220,6 +221,9 @@ class GridBase:
 
     def _end_below(self, why: str, members: list[Any]) -> None:
         """Ends the executors below and hears their last words."""
+
+    def _last_words(self) -> None:
+        """For what is still to be told upgrid when all below have ended."""
 
     def _kill_local(self, members: list[Any]) -> None:
         from ..node import is_gone, machine_id

@@ -600,12 +600,12 @@ class TransferBase(MachineManagement):
             self._logs_planned = True
             self._node.loop.call_later(LOG_PAUSE, self._send_logs)
 
-    def _send_logs(self) -> None:
+    def _send_logs(self, at_end: bool = False) -> None:
         """Sends what waits, in batches; on the transport's thread, after the answers that were written meanwhile."""
         self._logs_planned = False
         up = self._node.up
         while up is not None and self._logs:
-            if up.queued_bytes > 4 * 1024 * 1024:
+            if not at_end and up.queued_bytes > 4 * 1024 * 1024:
                 self._logs_planned = True
                 self._node.loop.call_later(0.2, self._send_logs)
                 return
