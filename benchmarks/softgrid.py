@@ -8,6 +8,7 @@ marks `<!-- softgrid figures -->` and `<!-- end of softgrid figures -->`.
 """
 
 from __future__ import annotations
+
 import argparse
 import json
 import multiprocessing
@@ -145,7 +146,7 @@ def main() -> None:
     def row(what: str, grid_figure: float, bare_figure: float | None, unit: str) -> None:
         digits = 0 if unit == "/s" else 2
         rows.append(
-            (what, f"{grid_figure:,.{digits}f} {unit}", f"{bare_figure:,.{digits}f} {unit}" if bare_figure else "–")
+            (what, f"{grid_figure:,.{digits}f} {unit}", f"{bare_figure:,.{digits}f} {unit}" if bare_figure else "-")
         )
         print(f"{what:58} {rows[-1][1]:>14} {rows[-1][2]:>14}", flush=True)
 
@@ -231,7 +232,7 @@ def main() -> None:
         median_of(large, lambda: hops("same", array), 2),
         "s",
     )
-    row("launch of 8 workers (bare: 8 × python -c 'import ssl …')", launched, started_bare, "s")
+    row("launch of 8 workers (bare: 8 times python -c 'import ssl …')", launched, started_bare, "s")
     orchestrator.disconnect(kill=False)
     table = "\n".join(
         [
