@@ -6,7 +6,6 @@ Functions and results are bytes here; `Core` knows what they mean. What a thread
 from __future__ import annotations
 
 import contextlib
-import hmac
 import os
 import secrets
 import socket
@@ -106,6 +105,7 @@ class Node:
         self._passing: dict[Link, dict[tuple[str, str], str]] = {}
         self._up_address: tuple[str, int, str | None] = ("", 0, None)
         self._resuming = False
+        self._ticked = time.monotonic()
         self._probing: set[str] = set()
         self._vouched: dict[str, float] = {}
         self._prefix = secrets.token_hex(6)
@@ -409,7 +409,12 @@ class Node:
         if self.ending:
             return
         beat = min(self.frequency, self.tolerance / 4)
+        # Silence counts only while this process listened: a function may have held the interpreter meanwhile.
+        deaf = now - self._ticked - 2 * self.loop.interval
+        self._ticked = now
         for link in self.links():
+            if deaf > 0:
+                link.last_heard = min(now, link.last_heard + deaf + 2 * self.loop.interval)
             if link.state == "up":
                 link.beat(now, beat)
             silent = now - max(link.last_heard, self._vouched.get(link.session, 0.0))
@@ -615,7 +620,3 @@ def machine_id() -> str:
 
 
 _machine = ""
-
-
-def same_secret(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -194,3 +195,26 @@ def test_the_cores_of_the_other_machine_limit_its_workers(hosts, make_grid):
     )
     assert len(successful) == 1
     assert "allow 1 workers" in next(status.error for status in statuses if not status)
+
+
+def test_a_function_that_holds_the_interpreter_on_another_machine_is_vouched_for(hosts, make_grid):
+    """The network side cannot see the process; its guardian calls. A stopped process is not vouched for."""
+    wait_for_sshd(hosts[0])
+    grid = make_grid(address=f"{NET}.1", heartMonitorFrequency=0.3, heartbeatTolerance=1.2)
+    (worker,) = over_ssh(grid, hosts[0], "worker")
+
+    def hold():
+        import ctypes
+
+        ctypes.PyDLL(None).usleep(900_000)
+        for _ in range(3):
+            ctypes.PyDLL(None).usleep(900_000)
+        return "done"
+
+    assert call(grid, hold, worker) == ["done"]
+    assert grid.workers == [worker]
+    os.kill(pid_of(worker), signal.SIGSTOP)
+    (status,) = call(grid, hold, worker)
+    assert worker in status.error and not grid.workers
+    os.kill(pid_of(worker), signal.SIGCONT)
+    poll(lambda: process_is_gone(pid_of(worker)), 20)

@@ -247,8 +247,9 @@ def test_children_that_functions_start_end_with_the_worker(grid):
 
         return subprocess.Popen(["sleep", "300"], start_new_session=True).pid
 
-    children = call(grid, start, grid.workers)
-    os.kill(pid_of(grid.workers[0]), signal.SIGKILL)
-    poll(lambda: process_is_gone(children[0]), 5)
-    grid.kill_executor(grid.workers[0])
-    poll(lambda: process_is_gone(children[1]), 5)
+    one, two = grid.workers
+    children = call(grid, start, [one, two])
+    os.kill(pid_of(one), signal.SIGKILL)
+    poll(lambda: process_is_gone(children[0]), 10)
+    assert all(grid.kill_executor(two))
+    poll(lambda: process_is_gone(children[1]), 10)

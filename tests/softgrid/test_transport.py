@@ -1,6 +1,7 @@
 """Memory for what arrives, and small messages beside large ones."""
 
 from __future__ import annotations
+
 import gc
 import threading
 import time

@@ -23,7 +23,7 @@ from typing import Any
 from .. import Globals, travel
 from ..Collections import SoftgridStatus
 from ..errors import SoftgridError
-from ..launch import is_local, own_address, wait_until
+from ..launch import own_address, wait_until
 from ..node import Node, machine_id, process_state
 from ..transport import Link
 from ..tree import Member, join_name
@@ -490,6 +490,3 @@ def _sweep(base: Path) -> None:
         pid = int(match[1])
         if process_state(pid) is None or _process_start(pid) != match[2]:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-__all__ = ["TRANSPORTS", "ExecutorBase", "is_local"]

@@ -457,7 +457,7 @@ class GridBase:
 
     # --- user defined functions --------------------------------------------------------------------------
 
-    def add_udf(self, name: str, func: Any, firstArgExecutor: bool = False, replace: bool = True) -> SoftgridStatus:
+    def add_udf(self, name: str, func: Any, firstArgExecutor: bool, replace: bool = True) -> SoftgridStatus:
         """Keeps a function under a name by which transfers may call it; `func` is callable or its source text."""
         kept: dict[str, Any] = {"name": name, "firstArgExecutor": bool(firstArgExecutor), "source": None, "func": None}
         if callable(func):
