@@ -1,0 +1,492 @@
+"""What all executors are: a place in the grid, settings, and a life until it is ended."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import getpass
+import json
+import os
+import re
+import shutil
+import signal
+import ssl
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .. import Globals, travel
+from ..Collections import SoftgridStatus
+from ..errors import SoftgridError
+from ..launch import own_address, wait_until
+from ..node import Node, machine_id, process_state
+from ..transport import Link
+from ..tree import Member, join_name
+from ..trust import Refused
+from ..version import __version__
+from .launch_base import LaunchBase
+
+TRANSPORTS = ("multiprocessing",)
+"""Names of the transports; this one keeps the documented name and is `gridcompute.softgrid.transport`."""
+
+END_TIMEOUT = 10.0
+LAST_WORDS_TIMEOUT = 0.5
+STRANGERS_PAUSE = 10.0
+
+
+class ExecutorBase(LaunchBase):
+    """The base of Orchestrator, Router, Manager and Worker."""
+
+    def __init__(
+        self,
+        name: str | None = None,
+        applicationName: str = "softgrid_application",
+        address: str | None = None,
+        port: int = 5000,
+        portFetch: bool = True,
+        password: str | Callable[[], str] = lambda: str(uuid.uuid4()),
+        allowExecutingUDF: bool | None = None,
+        relaunch: bool | int = True,
+        acceptRouters: bool = True,
+        acceptManagers: bool = True,
+        acceptWorkers: bool = True,
+        temporaryDir: str | None = None,
+        permanentDir: str | None = None,
+        ddfsDir: str | None = None,
+        logKwargs: dict[str, Any] | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ):
+        """Binds the port: raises OSError where it is taken and `portFetch` is false."""
+        if type(self) is ExecutorBase:
+            raise TypeError("ExecutorBase is a base; make an Orchestrator, Router, Manager or Worker.")
+        self._name = type(self).__name__ if name is None else str(name)
+        if any(part in self._name for part in "|@[]"):
+            raise ValueError(f"The name {self._name!r} must not hold any of | @ [ ].")
+        self._application_name = applicationName
+        self._address = own_address() if address is None else str(address)
+        super().__init__(*args, **kwargs)
+        self._port_fetch = portFetch
+        self._password = str(password() if callable(password) else password)
+        self._allow_executing_udf = allowExecutingUDF
+        self._relaunch_flag = relaunch
+        self._accept = {"router": acceptRouters, "manager": acceptManagers, "worker": acceptWorkers}
+        self._stopped = threading.Event()
+        self._ends_process = False
+        self._guard: int | None = None
+        self._strangers = 0
+        self._strangers_told = 0.0
+        self._log_kwargs = logKwargs or {}
+        self._start_logger()
+        self._make_folders(temporaryDir, permanentDir, ddfsDir)
+        self._node = Node(self, self._password, self._name)
+        try:
+            self._port = self._node.listener.bind(self._address, int(port), portFetch)
+        except BaseException:
+            self._node.loop.stop()
+            shutil.rmtree(self._temporary_dir, ignore_errors=True)
+            raise
+        self._node.tree.name = join_name(self.role, self._name, self._address, self.pid, self._port)
+        self._node.info = self._own_info()
+
+    def _own_info(self) -> dict[str, Any]:
+        """What this executor tells of itself when it joins; it goes up to the orchestrator."""
+        return {
+            "name": self.gridUniqueName,
+            "role": self.role,
+            "address": self._address,
+            "port": self._port,
+            "pid": self.pid,
+            "machine": machine_id(),
+            "password": self._password,
+            "fingerprint": self._node.identity.fingerprint,
+            "python": travel.MINOR,
+            "executable": sys.executable,
+            "cores": self.machineNumberOfCores,
+            "relaunch": self._relaunch_flag,
+            "started": _process_start(self.pid),
+            "version": __version__,
+        }
+
+    def _start_logger(self) -> None:
+        settings = {**self._rules.get(f"log_{self.role}_kwargs", {}), **self._log_kwargs}
+        settings.setdefault("logFileBasename", f"{self._application_name}_{time.strftime('%Y-%m-%d-%H-%M-%S')}")
+        Globals.Logger(**settings)
+
+    def _make_folders(self, temporary: str | None, permanent: str | None, ddfs: str | None) -> None:
+        home = Path.home() / ".softgrid"
+        self._permanent_dir = Path(permanent) if permanent is not None else home / "permanent"
+        self._ddfs_dir = Path(ddfs) if ddfs is not None else home / "ddfs"
+        base = Path(tempfile.gettempdir() if temporary is None else temporary)
+        base.mkdir(parents=True, exist_ok=True)
+        _sweep(base)
+        started = _process_start(os.getpid())
+        # mkdtemp makes it for this user alone
+        self._temporary_dir = Path(tempfile.mkdtemp(prefix=f"softgrid-{os.getpid()}-{started}-", dir=base))
+
+    # --- properties --------------------------------------------------------------------------------------
+
+    @property
+    def heartMonitorFrequency(self) -> float:
+        """Seconds between two looks at the neighbours, and between two signs of life on a silent line."""
+        return self._node.frequency
+
+    @property
+    def heartbeatTolerance(self) -> float:
+        """Seconds of silence after which a neighbour is lost."""
+        return self._node.tolerance
+
+    @property
+    def relaunch(self) -> bool | int:
+        return self._relaunch_flag
+
+    @property
+    def executorsTransport(self) -> Node:
+        """The executor's place in the transport: links and routes."""
+        return self._node
+
+    @property
+    def isOrchestrator(self) -> bool:
+        return self.role == "orchestrator"
+
+    @property
+    def isRouter(self) -> bool:
+        return self.role == "router"
+
+    @property
+    def isManager(self) -> bool:
+        return self.role == "manager"
+
+    @property
+    def isWorker(self) -> bool:
+        return self.role == "worker"
+
+    @property
+    def allowExecutingUDF(self) -> bool:
+        return self._may_execute_udf()
+
+    @property
+    def temporaryDir(self) -> str:
+        return str(self._temporary_dir)
+
+    @property
+    def permanentDir(self) -> str:
+        return str(self._permanent_dir)
+
+    @property
+    def ddfsDir(self) -> str:
+        return str(self._ddfs_dir)
+
+    @property
+    def machineProperties(self) -> dict[str, Any]:
+        """Of this computer and its Python."""
+        import platform
+
+        return {
+            "address": self._address,
+            "machine_number_of_cpu": self.machineNumberOfCores,
+            "machine_name": platform.node(),
+            "platform": platform.platform(),
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "python_version": platform.python_version(),
+            "python_executable": sys.executable,
+            "user": _user(),
+        }
+
+    @property
+    def softgridProperties(self) -> dict[str, Any]:
+        return {"softgrid_version": __version__, "transport_implementation": self._rules["transport_implementation"]}
+
+    @property
+    def executorProperties(self) -> dict[str, Any]:
+        """Of this executor; its password is not among them."""
+        return {
+            "gridUniqueName": self.gridUniqueName,
+            "gridPath": self.gridPath,
+            "uniqueName": self.uniqueName,
+            "role": self.role,
+            "name": self.name,
+            "applicationName": self.applicationName,
+            "address": self.address,
+            "port": self.port,
+            "pid": self.pid,
+            "UTCStartTime": self.UTCStartTime,
+            "allowExecutingUDF": self.allowExecutingUDF,
+            "relaunch": self.relaunch,
+            "acceptRouters": self.acceptRouters,
+            "acceptManagers": self.acceptManagers,
+            "acceptWorkers": self.acceptWorkers,
+            "temporaryDir": self.temporaryDir,
+            "permanentDir": self.permanentDir,
+            "ddfsDir": self.ddfsDir,
+        }
+
+    @property
+    def acceptRouters(self) -> bool:
+        return bool(self._accept["router"])
+
+    @property
+    def acceptManagers(self) -> bool:
+        return bool(self._accept["manager"])
+
+    @property
+    def acceptWorkers(self) -> bool:
+        return bool(self._accept["worker"])
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.gridUniqueName}>"
+
+    # --- joining -----------------------------------------------------------------------------------------
+
+    def connect_to_grid(
+        self,
+        address: str,
+        port: int,
+        password: str,
+        handshakeTrackingKey: str | None = None,
+        blocking: bool = False,
+        timeout: float = 20,
+    ) -> None:
+        """Joins the grid at another executor; with `blocking` serves it until the grid or a signal ends it.
+
+        Without, executions are served by a thread and the script goes on. Raises SoftgridError where this executor is
+        connected already, is refused, or reaches nobody within `timeout` seconds.
+        """
+        self._connect(address, port, password, timeout, None, handshakeTrackingKey)
+        if blocking:
+            self._serve_grid()
+        else:
+            self._ends_process = not Globals.INTERACTIVE_MODE
+            atexit.register(self._end_with_script)
+            self._serve_in_thread()
+
+    def _connect(
+        self, address: str, port: int, password: str, timeout: float, pinned: str | None, tracking: str | None
+    ) -> None:
+        if self._node.up is not None:
+            raise SoftgridError(f"{self.gridUniqueName} is connected to {self._node.up.name} already.")
+        if self._is_disconnected:
+            raise SoftgridError("This executor was disconnected; make another one.")
+        if tracking is not None:
+            self._node.info["tracking"] = tracking
+        try:
+            self._node.connect(address, port, password, timeout, pinned, tracking)
+        except (Refused, OSError, ssl.SSLError) as exc:
+            raise SoftgridError(f"The grid at {address}:{port} cannot be joined: {exc}") from exc
+        self._tell_guardian_session()
+
+    def _serve_in_thread(self) -> None:
+        threading.Thread(target=self._executions.serve, name="softgrid executions", daemon=True).start()
+
+    def _serve_grid(self) -> None:
+        """Runs what is sent here on the main thread; ends the process."""
+        self._ends_process = True
+        self._handle_signals()
+        self._executions.serve()
+        self._stopped.wait()
+        os._exit(0)
+
+    # --- the guardian ------------------------------------------------------------------------------------
+
+    def _tell_guardian(self, descriptor: int | None) -> None:
+        """From now on a process beside this one looks after it; it hears each of the transport's ticks."""
+        if descriptor is None:
+            return
+        self._guard = descriptor
+        os.set_blocking(descriptor, False)
+        self._to_guardian({"temporary": str(self._temporary_dir)})
+        self._node.loop.on_tick(lambda now: self._to_guardian(None))
+
+    def _tell_guardian_session(self) -> None:
+        up = self._node.up
+        if up is not None and self._guard is not None:
+            address, port, pinned = self._node._up_address
+            told = {"session": up.session, "key": up.key.hex(), "address": address, "port": port, "pinned": pinned}
+            self._to_guardian({**told, "tolerance": self._node.tolerance})
+
+    def _to_guardian(self, value: dict[str, Any] | None) -> None:
+        if self._guard is not None:
+            with contextlib.suppress(OSError):
+                os.write(self._guard, b"\n" if value is None else (json.dumps(value) + "\n").encode())
+
+    # --- news from the node, most of them on the transport's thread --------------------------------------
+
+    def admit(self, hello: dict[str, Any]) -> dict[str, Any]:
+        """Raises Refused with a reason that the other side may read."""
+        info = hello.get("info")
+        if not isinstance(info, dict) or not {"name", "role", "address", "port", "pid", "python", "cores"} <= set(info):
+            raise Refused("The executor does not say who it is.")
+        role = str(info["role"])
+        if not self._accept.get(role, False):
+            raise Refused(f"{self.gridUniqueName} accepts no {role}s.")
+        if info["name"] in self._node.tree.members:
+            raise Refused(f"{info['name']} is in this grid already.")
+        with self._limits_lock:
+            rules = self.get_machine_rules(str(info["address"]))
+            self._machine_cores.setdefault(str(info["address"]), int(info["cores"]))
+            allowed = self._allowed(str(info["address"]), role, rules)
+            if allowed is not None and len(self._node.tree.on_machine(str(info["address"]), role)) >= allowed:
+                raise Refused(f"The rules allow {allowed} {role}s on {info['address']}.")
+        return {"version": __version__}
+
+    def on_joined(self, members: list[Member]) -> None:
+        self._note_arrivals(members)
+
+    def on_gone(self, members: list[Member], reason: str, purpose: bool, direct: bool) -> None:
+        if self._is_disconnected:
+            return
+        if direct:
+            kind, what = ("info", "left") if purpose else ("error", "was lost")
+            below = f" {len(members) - 1} executors below it are gone with it." if len(members) > 1 else ""
+            self.log_and_transfer(kind, f"{members[0].name} {what}: {reason}.{below}")
+            if not purpose:
+                self._end_remains(members[0])
+        self._note_losses(members, purpose)
+
+    def _end_remains(self, member: Member) -> None:
+        """A stopped process of this machine would never hear that it was given up."""
+        pid = int(member.info["pid"])
+        if member.info.get("machine") == machine_id() and _process_start(pid) == member.info.get("started"):
+            with contextlib.suppress(OSError):
+                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
+
+    def on_orphaned(self, reason: str, purpose: bool) -> None:
+        if not purpose:
+            Globals.Logger().softgrid_log("error", f"The upgrid was lost: {reason}.", self.gridUniqueName)
+        work = (lambda: self._leave(0 if purpose else 1)) if self._ends_process else self._leave_quietly
+        threading.Thread(target=work, name="softgrid end", daemon=True).start()
+
+    def _leave_quietly(self) -> None:
+        self._end("its upgrid is gone", kill_local=True)
+
+    def on_control(self, link: Link, name: str, body: dict[str, Any]) -> None:
+        if name == "end":
+            work = (lambda: self._leave(0)) if self._ends_process else self._leave_quietly
+            threading.Thread(target=work, name="softgrid end", daemon=True).start()
+        else:
+            super().on_control(link, name, body)
+
+    def on_stranger(self, address: str, reason: str) -> None:
+        """Somebody who was not let in; told once in a while, with how many there were."""
+        if "closed the connection" in reason:
+            return
+        self._strangers += 1
+        now = time.monotonic()
+        if now - self._strangers_told > STRANGERS_PAUSE or not self._strangers_told:
+            self._strangers_told = now
+            count, self._strangers = self._strangers, 0
+            self.log_and_transfer("warn", f"{count} connections were refused, the last from {address}: {reason}")
+
+    # --- ending ------------------------------------------------------------------------------------------
+
+    @property
+    def _stopping(self) -> threading.Event:
+        return self._stopped
+
+    def _end_below(self, why: str, members: list[Any]) -> None:
+        self._stopped.set()
+        for name in self._node.tree.children():
+            link = self._node.child(name)
+            if link is not None:
+                self._node.control(link, "end", {"why": why})
+        wait_until(lambda: not self._node.tree.children(), END_TIMEOUT)
+
+    def _last_words(self) -> None:
+        # A log that was transferred here is a short execution of its own; it is heard before the end.
+        wait_until(lambda: not self._executions.beside, LAST_WORDS_TIMEOUT)
+        self._send_logs(at_end=True)
+
+    def _before_ending(self, why: str) -> None:
+        self._stopped.set()
+
+    def _end(self, why: str, kill_local: bool) -> None:
+        first = not self._is_disconnected
+        super()._end(why, kill_local)
+        if first:
+            self._executions.stop()
+            self._reap()
+
+    def _service_kill(self, value: Any) -> bool:
+        """Ends this executor, whatever it runs; the answer goes first."""
+        timer = threading.Timer(
+            0.05, self._leave if self._ends_process else self._leave_quietly, (0,) if self._ends_process else ()
+        )
+        timer.daemon = True
+        timer.start()
+        return True
+
+    def _service_kill_child(self, name: str) -> bool:
+        """Ends the process of an executor right below on this machine that does not end by itself."""
+        member = self._node.tree.members.get(name)
+        if member is None or member.info.get("machine") != machine_id() or self._node.child(name) is None:
+            return False
+        self._node.lose(name, "it was killed", purpose=True)
+        if process_state(int(member.info["pid"])) is not None:
+            os.kill(int(member.info["pid"]), getattr(signal, "SIGKILL", signal.SIGTERM))
+        return True
+
+    def _service_collect(self, value: Any) -> int:
+        import gc
+
+        return gc.collect()
+
+    # --- by hand -----------------------------------------------------------------------------------------
+
+    def _launch_scripts(self) -> None:
+        """Prints what a person would run elsewhere to hang an executor under this one; the password is asked for."""
+        for role, accepted in self._accept.items():
+            if accepted:
+                kind = role.capitalize()
+                self._print(
+                    f"# {kind} below {self.gridUniqueName}\n"
+                    "from getpass import getpass\n"
+                    f"from gridcompute.softgrid import {kind}\n"
+                    f"E = {kind}(applicationName={self._application_name!r})\n"
+                    f"E.connect_to_grid(address={self._address!r}, port={self._port}, "
+                    "password=getpass('Password: '), blocking=True)\n\n"
+                )
+
+    def _ask_all(self, receivers: Any, service: str, timeout: float) -> list[SoftgridStatus]:
+        from concurrent.futures import ThreadPoolExecutor
+
+        names = [plan.receiver for plan in self._receivers(receivers)]
+        if not names:
+            return []
+        with ThreadPoolExecutor(min(32, len(names))) as pool:
+            answers = list(pool.map(lambda name: self._ask(name, service, timeout=timeout), names))
+        return [
+            SoftgridStatus(answer.error is None, answer.error, name, service[1:])
+            for name, answer in zip(names, answers, strict=True)
+        ]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
+def _process_start(pid: int) -> str:
+    """When a process began, by the machine's own count, so that a number used again is not taken for the same."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return "0"
+
+
+def _sweep(base: Path) -> None:
+    """Removes the temporary folders of executors that were killed."""
+    for folder in base.glob("softgrid-*-*-*"):
+        match = re.match(r"^softgrid-(\d+)-(\d+)-", folder.name)
+        if match is None or not folder.is_dir():
+            continue
+        pid = int(match[1])
+        if process_state(pid) is None or _process_start(pid) != match[2]:
+            shutil.rmtree(folder, ignore_errors=True)

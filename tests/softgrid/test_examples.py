@@ -1,0 +1,89 @@
+"""The document's example scripts run as they stand and print what the document says."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import executor_processes
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "softgrid" / "examples"
+STAMP = r"\d\d:\d\d:\d\d\.\d{6}"
+GUN = r"(router|manager|worker)\|\w+@[^\[]+\[\d+\]:\d+"
+
+
+CORES = min(3, len(os.sched_getaffinity(0)))
+WORKERS = CORES - 1
+
+
+def run(name: str) -> str:
+    """The output of an example on three cores at most, since they start a worker less than there are cores."""
+    script = f"""
+import os, runpy
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{CORES}])
+runpy.run_path({str(EXAMPLES / name)!r}, run_name="__main__")
+"""
+    before = executor_processes()
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "PYTHONPATH": ""},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not done.stderr
+    assert not executor_processes() - before
+    return done.stdout
+
+
+def printed_list(output: str) -> list[str]:
+    line = next(line for line in output.splitlines() if line.startswith("["))
+    found = ast.literal_eval(line)
+    assert all(re.fullmatch(f"{STAMP} --> {GUN}", item) for item in found), found
+    return found
+
+
+def test_get_transfer_template_prints_the_power():
+    lines = run("get_transfer_template.py").splitlines()
+    assert [line for line in lines if line.startswith("[")] == ["[1000000]"]
+    assert len([line for line in lines if line.endswith("successful")]) == 1
+
+
+def test_transfer_prints_the_time_and_name_of_every_executor():
+    output = run("transfer.py")
+    found = printed_list(output)
+    assert [item.split(" --> ")[1].split("|")[0] for item in found] == ["router"] * 4 + ["manager"] * 4 + [
+        "worker"
+    ] * WORKERS
+    assert output.count("successful") == 8 + WORKERS
+
+
+def test_log_and_transfer_prints_the_logs_of_the_workers():
+    output = run("log_and_transfer.py")
+    assert len(printed_list(output)) == WORKERS
+    logs = [line for line in output.splitlines() if " - info - I'm logging '" in line]
+    assert len(logs) == len({line.split(" - ")[1] for line in logs}) == WORKERS
+
+
+def test_transfer_to_executor_and_log_prints_the_logs_that_started_elsewhere():
+    output = run("transfer_to_executor_and_log.py")
+    assert len(printed_list(output)) == WORKERS
+    logs = [line for line in output.splitlines() if "and initiate the log from there" in line]
+    assert len(logs) == WORKERS
+    assert all(re.search(f"I am 'worker.*' to '{GUN}'", line) for line in logs)
+
+
+def test_launch_executor_prints_four_statuses():
+    assert len([line for line in run("launch_executor.py").splitlines() if line.endswith("successful")]) == 4
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_imports_softgrid_from_gridcompute(path):
+    assert "from gridcompute.softgrid import" in path.read_text()

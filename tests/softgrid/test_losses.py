@@ -1,0 +1,271 @@
+"""Executors that are killed, stopped, cut off or busy: every waiting transfer gets an answer, and the rest works on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+
+from gridcompute.softgrid import Globals
+
+from .conftest import call, launch, pid_of, poll, process_is_gone
+
+
+def slow(seconds=30):
+    import time
+
+    time.sleep(seconds)
+    return "done"
+
+
+@pytest.fixture
+def branch(make_grid):
+    """An orchestrator, a router, a manager and two workers below it, and one worker beside them."""
+    grid = make_grid(heartMonitorFrequency=0.5, heartbeatTolerance=4)
+    (router,) = launch(grid, "router")
+    (manager,) = launch(grid, "manager", upgrid=router)
+    workers = launch(grid, "worker", 2, upgrid=manager)
+    (aside,) = launch(grid, "worker")
+    return grid, router, manager, workers, aside
+
+
+@pytest.mark.parametrize("victim", ["worker", "manager", "router"])
+def test_sigkill_under_load_answers_every_waiting_transfer(branch, victim):
+    grid, router, manager, workers, aside = branch
+    lost = {"worker": workers[0], "manager": manager, "router": router}[victim]
+    templates = [grid.get_transfer_template(slow, args=(0.005,)) for _ in range(400)]
+    results = []
+    everywhere = (workers + [aside]) * 133 + [workers[0]]
+    waiting = threading.Thread(target=lambda: results.extend(grid.transfer(templates, everywhere, collect=True)))
+    waiting.start()
+    time.sleep(0.4)
+    os.kill(pid_of(lost), signal.SIGKILL)
+    waiting.join(15)
+    assert not waiting.is_alive()
+    assert len(results) == 400
+    failed = [(name, status) for name, status in zip(everywhere, results, strict=True) if status != "done"]
+    assert failed
+    gone = {workers[0]} if victim == "worker" else set(workers)
+    for name, status in failed:
+        assert name in gone and name in status.error
+    expected = {"worker": [workers[1], aside], "manager": [aside], "router": [aside]}[victim]
+    poll(lambda: grid.workers == expected, 5)
+    pids = [
+        pid_of(name)
+        for name in {"worker": [lost], "manager": [manager, *workers], "router": [router, manager, *workers]}[victim]
+    ]
+    poll(lambda: all(map(process_is_gone, pids)), 8)
+    assert call(grid, slow, grid.workers, 0) == ["done"] * len(expected)
+
+
+def test_a_cousins_transfer_to_a_lost_worker_is_answered_too(branch):
+    grid, _, _, workers, aside = branch
+
+    def ask(executor, other, function):
+        return str(executor.transfer(executor.get_transfer_template(function), other, collect=True)[0])
+
+    results = []
+    waiting = threading.Thread(target=lambda: results.extend(call(grid, ask, aside, workers[0], slow, first=True)))
+    waiting.start()
+    time.sleep(0.5)
+    os.kill(pid_of(workers[0]), signal.SIGKILL)
+    waiting.join(10)
+    assert "was lost" in results[0] and workers[0] in results[0]
+
+
+def test_a_stopped_worker_is_lost_after_the_tolerance_and_ends(branch):
+    grid, _, _, workers, _ = branch
+    os.kill(pid_of(workers[0]), signal.SIGSTOP)
+    started = time.monotonic()
+    (status,) = call(grid, slow, workers[0], 0)
+    assert 2 < time.monotonic() - started < 12 and workers[0] in status.error
+    assert workers[0] not in grid.workers
+    poll(lambda: process_is_gone(pid_of(workers[0])), 10)
+
+
+def test_a_function_that_holds_the_interpreter_longer_than_the_tolerance_is_no_loss(make_grid):
+    grid = make_grid(heartMonitorFrequency=0.2, heartbeatTolerance=1)
+    (worker,) = launch(grid, "worker")
+
+    def hold():
+        import ctypes
+
+        ctypes.PyDLL(None).usleep(3_500_000)  # a foreign function that does not release the interpreter
+        return "done"
+
+    assert call(grid, hold, worker) == ["done"]
+    assert grid.workers == [worker]
+
+
+def test_a_cut_shorter_than_the_tolerance_is_resumed_and_nothing_is_lost_or_done_twice(branch):
+    grid, router, _, workers, _ = branch
+
+    def count(executor, n):
+        executor._data["counted"] = executor._data.get("counted", 0) + 1
+        return n
+
+    templates = [grid.get_transfer_template(count, args=(n,)) for n in range(3000)]
+    for template in templates:
+        template["first_argument_executor"] = True
+    link = grid._node.child(router)
+    connections = link.connections
+    stop = threading.Event()
+
+    def cut():
+        while not stop.wait(0.15):
+            link.cut("the test cut it")
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    results = []
+    for start in range(0, 3000, 500):
+        part = templates[start : start + 500]
+        results += grid.transfer(part, [workers[0]] * len(part), collect=True, transferTimeout=30)
+        time.sleep(0.1)
+    stop.set()
+    cutter.join()
+    assert results == list(range(3000))
+    assert call(grid, lambda e: e._data["counted"], workers[0], first=True) == [3000]
+    assert link.connections > connections
+    assert grid.routers == [router]
+
+
+def test_a_large_array_survives_cuts_in_the_middle(branch):
+    import numpy
+
+    grid, router, _, workers, _ = branch
+    array = numpy.arange(6_000_000.0)
+    link = grid._node.child(router)
+    stop = threading.Event()
+
+    def cut():
+        while not stop.wait(0.1):
+            link.cut("the test cut it")
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    threading.Timer(1.5, stop.set).start()
+    for _ in range(3):
+        (result,) = call(grid, lambda a: a + 1, workers[0], array, timeout=60)
+        assert (result == array + 1).all()
+    stop.set()
+    cutter.join()
+
+
+def test_a_lost_worker_is_launched_again_where_asked(make_grid):
+    grid = make_grid()
+    (manager,) = launch(grid, "manager", executorKwargs={"relaunch": 1})
+    (worker,) = launch(grid, "worker", upgrid=manager, executorKwargs={"relaunch": True})
+    os.kill(pid_of(worker), signal.SIGKILL)
+    poll(lambda: grid.workers and grid.workers != [worker], 15)
+    (again,) = grid.workers
+    assert call(grid, slow, again, 0) == ["done"]
+    # with its upgrid: the manager comes back, once, and the worker below it
+    os.kill(pid_of(manager), signal.SIGKILL)
+    poll(lambda: grid.managers and grid.managers != [manager] and grid.workers and grid.workers != [again], 20)
+    (second,) = grid.managers
+    assert grid.paths["worker"][grid.workers[0]] == [grid.gridUniqueName, second]
+    os.kill(pid_of(second), signal.SIGKILL)
+    poll(lambda: not grid.managers, 10)
+    time.sleep(1)
+    assert grid.managers == grid.workers == []
+
+
+def test_when_the_orchestrator_is_gone_every_executor_ends(tmp_path, make_grid):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            from gridcompute.softgrid import Orchestrator, Globals
+            Globals.RULES["machine_maximum_number_of_workers"] = None
+            O = Orchestrator(address="127.0.0.1", port=26000, heartbeatTolerance=5, heartMonitorFrequency=1)
+            r = O.launch_router(O.address)[1][0]["gridUniqueName"]
+            s = O.launch_worker([O.address] * 2, upgridUniqueName=r)
+            def start():
+                import subprocess
+                return subprocess.Popen(["sleep", "300"]).pid
+            pids = O.transfer(O.get_transfer_template(start), O.workers, collect=True)
+            print(*[n.split("[")[1].split("]")[0] for n in O.routers + O.workers], *pids, flush=True)
+            import time; time.sleep(100)
+            """
+        )
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pids = [int(word) for word in process.stdout.readline().split()]
+    assert len(pids) == 5
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    poll(lambda: all(map(process_is_gone, pids)), 10)
+    make_grid()  # clears what the killed script left
+
+
+@pytest.mark.parametrize(("end", "code"), [("", 0), ("raise SystemExit(7)", 7), ("1 / 0", 1), ("O.disconnect()", 0)])
+def test_a_script_that_ends_takes_its_grid_down_and_keeps_its_exit_code(tmp_path, end, code):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from gridcompute.softgrid import Orchestrator\n"
+        "O = Orchestrator(address='127.0.0.1', port=26100)\n"
+        "O.launch_worker(O.address)\n"
+        "print(O.workers[0], flush=True)\n" + end + "\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=30)
+    assert done.returncode == code, done.stderr
+    assert process_is_gone(pid_of(done.stdout))
+
+
+def test_after_disconnect_without_kill_the_script_goes_on_and_ends_by_itself(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from gridcompute.softgrid import Orchestrator\n"
+        "O = Orchestrator(address='127.0.0.1', port=26200)\n"
+        "O.launch_worker(O.address)\nO.disconnect(kill=False)\nO.disconnect()\nprint('went on')\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=30)
+    assert done.stdout.splitlines()[-1] == "went on"
+
+
+def test_what_a_killed_executor_left_is_removed_by_the_next_start(make_grid, tmp_path):
+    left = tmp_path / "tmp" / "softgrid-999999-1-x"
+    left.mkdir()
+    make_grid()
+    assert not left.exists()
+
+
+def test_memory_for_a_stopped_peer_is_bounded_and_the_sender_waits(make_grid):
+    grid = make_grid(heartMonitorFrequency=1, heartbeatTolerance=6)
+    (worker,) = launch(grid, "worker")
+    link = grid._node.child(worker)
+    os.kill(pid_of(worker), signal.SIGSTOP)
+    template = grid.get_transfer_template("get_version", args=(b"x" * 20_000,), returnResult=False)
+    sent = []
+
+    def send():
+        for _ in range(4000):  # 80 MB
+            grid.transfer(template, worker)
+            sent.append(1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    time.sleep(2.5)
+    assert sender.is_alive() and len(sent) < 3000
+    assert link.queued_bytes < 40 * 1024 * 1024
+    sender.join(20)
+    assert not sender.is_alive()  # the loss of the worker frees it
+
+
+def test_rules_are_seen_by_launched_executors(make_grid):
+    Globals.RULES["execution_allow_none_priority"] = False
+    grid = make_grid()
+    (worker,) = launch(grid, "worker")
+    (status,) = call(grid, slow, worker, 0, priority=None)
+    assert "without a priority" in status.error
+    assert call(grid, slow, worker, 0) == ["done"]
+    assert all(grid.transfer_add_data("still", 1, worker))
