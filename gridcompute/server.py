@@ -562,6 +562,11 @@ class Server:
         now = self.mongodb.case(case.id) or case
         if now.origin_user != self.party.user:
             return f"Case {case.id} can't be {what}: it belongs to {now.origin_user}. Ask {now.origin_user} to do it."
+        if now.format > config.case_format:
+            return (
+                f"Case {case.id} can't be {what}: a newer version of {config.program_name} wrote it than this one "
+                f"({config.version}). Update the program, or ask somebody who has the newer one."
+            )
         if now.files != "kept":
             return f"Case {case.id} can't be {what}: its archives are removed ({now.status}). Submit it again."
         if now.receiver:

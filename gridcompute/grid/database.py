@@ -970,6 +970,7 @@ class Database:
             "files": "removing",
             **self._scope,
             "origin.user": origin.user,
+            "format": {"$lte": config.case_format},
         }
         with self._asked("look for archives to remove"):
             found = self._cases.find(query, {"input": 1, "result": 1, "status": 1, "application": 1}, hint="removing")
@@ -1027,11 +1028,14 @@ class Database:
             return {one["_id"]: one["status"] for one in self._cases.find({"_id": {"$in": list(ids)}}, {"status": 1})}
 
     def waiting(self, applications: Collection[str]) -> int:
-        """How many cases of `applications` wait to be processed or are processed by somebody."""
+        """How many cases of `applications` wait to be processed or are processed by somebody; a newer program's do not
+        count, since we may process none of them.
+        """
         query = {
             **self._scope,
             "status": {"$in": [cases.TO_PROCESS, cases.PROCESSING]},
             "application": {"$in": sorted(applications)},
+            "format": {"$lte": config.case_format},
         }
         with self._asked("count the waiting cases"):
             return self._cases.count_documents(query)
