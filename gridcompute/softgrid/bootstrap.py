@@ -73,7 +73,7 @@ def run(payload, say):
     else:
         bind_children_to_me()
     try:
-        from gridcompute.softgrid.launch import become
+        from gridcompute.softgrid.started import become
 
         become(start, say, guard)
     except SystemExit:

@@ -28,6 +28,9 @@ from . import wire
 from .trust import Channel, Identity, Refused, answer
 from .wire import Buffer
 
+TRANSPORTS = ("multiprocessing",)
+"""Names of the transports; this one keeps the documented name and is this module."""
+
 WINDOW = 8 * 1024 * 1024
 """Bytes that are kept for a neighbour who has not acknowledged them; then nothing more is sent."""
 

@@ -31,9 +31,6 @@ from ..trust import Refused
 from ..version import __version__
 from .launch_base import LaunchBase
 
-TRANSPORTS = ("multiprocessing",)
-"""Names of the transports; this one keeps the documented name and is `gridcompute.softgrid.transport`."""
-
 END_TIMEOUT = 10.0
 LAST_WORDS_TIMEOUT = 0.5
 STRANGERS_PAUSE = 10.0

@@ -10,6 +10,7 @@ from typing import Any
 
 from .. import Globals
 from ..Collections import SoftgridStatus
+from ..transport import TRANSPORTS
 from .grid_base import GridBase
 
 _LIMITS = {
@@ -125,8 +126,6 @@ class MachineManagement(GridBase):
 
 def check_rules(rules: dict[str, Any]) -> None:
     """Raises ValueError for a rule that no machine can keep."""
-    from .executor_base import TRANSPORTS
-
     for key in _LIMITS.values():
         value = rules.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
