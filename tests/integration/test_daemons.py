@@ -1,0 +1,382 @@
+"""The daemons turn by turn, on a real MongoDB, at times that the test chooses; no process is started."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gridcompute.daemons.loop import DATABASE_AWAY, ObservedLeases, Orders
+from gridcompute.daemons.process import ProcessDaemon
+from gridcompute.daemons.receive import ReceiveDaemon
+from gridcompute.errors import DatabaseAway
+from gridcompute.grid.cases import Archive, Party, new_token
+from gridcompute.grid.database import Database, Observed, object_id
+from gridcompute.machine.home import Home
+from gridcompute.server import Server
+from tests.support.grids import Grid
+from tests.support.waiting import wait_for
+
+OTHER = Party("PC-2", "ben", "installation-ben", "agent-ben")
+
+
+class FakeChild:
+    def __init__(self, job: dict[str, Any]):
+        self.job, self.pid, self.output_path = job, None, None
+        self.calls: list[str] = []
+
+    def pause(self) -> None:
+        self.calls.append("pause")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+    def end(self, grace: float = 0.0) -> None:
+        self.calls.append("end")
+
+
+class FakeChildren:
+    """Children that do what the test says: `says` has the messages for the next `poll`."""
+
+    def __init__(self) -> None:
+        self.started: list[FakeChild] = []
+        self.says: list[tuple[FakeChild, dict[str, Any]]] = []
+
+    def start(self, job: dict[str, Any]) -> FakeChild:
+        self.started.append(FakeChild(job))
+        return self.started[-1]
+
+    def poll(self) -> list[tuple[FakeChild, dict[str, Any]]]:
+        said, self.says = self.says, []
+        return said
+
+    def close(self, grace: float = 0.0) -> None:
+        pass
+
+
+@pytest.fixture
+def grid(make_grid) -> Grid:
+    return make_grid(heartbeat_frequency="1", heartbeat_dead="4")
+
+
+@pytest.fixture
+def database(grid):
+    made = Database(grid.settings)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def submit(grid, tmp_path):
+    """Submits one case of *Copy* as the person at PC-3; its id."""
+
+    def make(name: str = "case", **options: Any) -> str:
+        file = tmp_path / name
+        file.write_text(name)
+        with Server(folder=str(grid.root), machine="PC-3", home=Home(tmp_path / "home of PC-3")) as server:
+            server.connect()
+            (case_id,) = server.submit_to_server([[file]], "Copy", **options).ids
+        assert case_id is not None
+        return case_id
+
+    return make
+
+
+@pytest.fixture
+def make_daemon(grid, tmp_path):
+    """Makes a process or receive daemon with children that the test plays; it tells its events to `told`."""
+    made = []
+
+    def make(kind, machine: str = "PC-1", processes: int = 1):
+        home = Home(tmp_path / f"home of {machine}")
+        server = Server(folder=str(grid.root), machine=machine, home=home)
+        orders = Orders(str(grid.root), grid.settings, server.party, str(home.path), processes)
+        daemon = kind(orders, children=FakeChildren())
+        daemon.told = []
+        daemon.tell = daemon.told.append
+        daemon.trouble._tell = daemon.tell
+        made.append(daemon)
+        return daemon
+
+    yield make
+    for daemon in made:
+        daemon._pool.shutdown(wait=True)
+        daemon.database.close()
+
+
+class Clock:
+    """Turns a daemon at chosen moments."""
+
+    def __init__(self, daemon, now: float = 1000.0):
+        self.daemon, self.now = daemon, now
+
+    def turn(self, seconds: float = 0.05) -> None:
+        self.now += seconds
+        self.daemon._safe_turn(self.now)
+
+    def until(self, condition, what: str) -> None:
+        def done() -> bool:
+            self.turn()
+            return bool(condition())
+
+        wait_for(done, 20.0, what)
+
+
+def status(database: Database, case_id: str) -> str:
+    return database.case(object_id(case_id)).status
+
+
+def states(daemon) -> list[str]:
+    return [event["name"] for event in daemon.told if event["type"] == "state"]
+
+
+def test_a_claimed_case_becomes_a_job_and_its_fields_name_the_owner(submit, make_daemon, database):
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+
+    clock.until(lambda: daemon.children.started, "a child is started")
+
+    (child,) = daemon.children.started
+    assert child.job["case"] == case_id and child.job["mode"] == "process"
+    case = database.case(object_id(case_id))
+    assert case.status == "processing" and case.token in daemon.attempts
+    assert (Path(child.job["work"]) / "held.json").exists(), "the journal was written before the child began"
+
+
+def test_no_more_cases_are_claimed_than_processes_are_lent(submit, make_daemon):
+    for name in ("a", "b", "c"):
+        submit(name)
+    daemon = make_daemon(ProcessDaemon, processes=2)
+    clock = Clock(daemon)
+    clock.until(lambda: len(daemon.children.started) == 2, "two cases run")
+
+    for _ in range(5):
+        clock.turn(11.0)
+
+    assert len(daemon.children.started) == 2
+
+
+def test_a_lowered_number_pauses_the_newest_and_a_raised_one_resumes_it(submit, make_daemon):
+    for name in ("a", "b"):
+        submit(name)
+    daemon = make_daemon(ProcessDaemon, processes=2)
+    clock = Clock(daemon)
+    clock.until(lambda: len(daemon.children.started) == 2, "two cases run")
+    first, second = daemon.children.started
+
+    daemon.wanted = 1
+    clock.turn()
+    assert (first.calls, second.calls) == ([], ["pause"])
+    daemon.wanted = 2
+    clock.turn()
+    assert (first.calls, second.calls) == ([], ["pause", "resume"])
+    daemon.wanted = 0
+    clock.turn()
+    assert [event["count"] for event in daemon.told if event["type"] == "terminate process?"] == [2]
+
+
+def test_the_time_limit_counts_running_time_and_not_pauses(submit, make_daemon, grid, database):
+    grid.write_application("Copy", {"application.txt": "time limit: 100\nattempts: 1\n"})
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+    daemon.children.says.append((child, {"kind": "stage", "stage": "run"}))
+    clock.turn()
+
+    clock.turn(60.0)
+    daemon.wanted = 0
+    clock.turn()
+    clock.turn(1000.0)
+    daemon.wanted = 1
+    clock.turn()
+    clock.turn(30.0)
+    assert "end" not in child.calls
+    clock.turn(11.0)
+    assert child.calls[-1] == "end"
+    daemon.children.says.append((child, {"kind": "ended", "exit": None, "signal": 15}))
+    clock.until(lambda: not daemon.attempts, "the attempt is settled")
+    assert "time limit of 100 s" in status(database, case_id)
+
+
+def test_the_machine_that_is_not_listed_says_so_once_and_processes_nothing(submit, make_daemon, grid):
+    submit()
+    daemon = make_daemon(ProcessDaemon, machine="PC-9")
+    clock = Clock(daemon)
+    clock.until(lambda: any(event["type"] == "warning" for event in daemon.told), "a warning")
+    for _ in range(5):
+        clock.turn(11.0)
+    assert [("PC-9" in event["message"]) for event in daemon.told if event["type"] == "warning"] == [True]
+    assert not daemon.children.started
+
+
+# T7: the lease proposes, the observer decides.
+
+
+@pytest.fixture
+def silent(submit, database) -> str:
+    """A case whose owner gave no sign since its lease ran out."""
+    case_id = submit()
+    assert database.claim(OTHER, ["Copy"], new_token(), alone=True) is not None
+    run_out(database, case_id)
+    return case_id
+
+
+def run_out(database: Database, case_id: str) -> None:
+    """Move the lease's end back, in place of waiting for it."""
+    past = [{"$set": {"lease_until": {"$subtract": ["$$NOW", 60_000]}}}]
+    database._cases.update_one({"_id": object_id(case_id)}, past)
+
+
+@pytest.fixture
+def observer(make_daemon):
+    """A daemon that may claim nothing and has seen the share."""
+    return make_daemon(ProcessDaemon, processes=0)
+
+
+def test_a_silent_case_is_taken_back_after_two_periods_of_the_observers_own_clock(silent, observer, database):
+    clock = Clock(observer)
+    for _ in range(4):
+        clock.turn(0.6)
+        assert status(database, silent) == "processing"
+    clock.turn(0.6)
+    assert status(database, silent) == "to process"
+
+
+def test_a_beat_in_between_begins_the_observation_anew(silent, observer, database):
+    clock = Clock(observer)
+    for _ in range(3):
+        clock.turn(0.6)
+    database.beat([database.case(object_id(silent)).token])
+    run_out(database, silent)
+    for _ in range(4):
+        clock.turn(0.6)
+        assert status(database, silent) == "processing"
+    clock.turn(0.6)
+    assert status(database, silent) == "to process"
+
+
+def test_a_failed_read_begins_the_observation_anew(silent, observer, database, monkeypatch):
+    clock = Clock(observer)
+    for _ in range(3):
+        clock.turn(0.6)
+
+    def away(*_):
+        raise DatabaseAway("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(observer.database, "expired", away)
+        clock.turn(0.6)
+    assert DATABASE_AWAY in observer.trouble
+    clock.turn(0.7)
+    for _ in range(3):
+        clock.turn(0.6)
+        assert status(database, silent) == "processing"
+    clock.turn(0.6)
+    clock.turn(0.6)
+    assert status(database, silent) == "to process"
+
+
+def test_an_observer_that_slept_begins_anew(silent, observer, database):
+    clock = Clock(observer)
+    clock.turn(0.6)
+    clock.turn(3600.0)
+    assert status(database, silent) == "processing"
+
+
+def test_observed_leases_forget_who_gave_a_sign():
+    leases, seen = ObservedLeases(period=1.0), Observed("case", "token", 1)
+    assert leases.look([seen], 10.0) == leases.look([seen], 11.0) == []
+    assert leases.look([], 11.5) == []
+    assert leases.look([seen], 12.5) == leases.look([seen], 14.0) == []
+    assert leases.look([seen], 14.5) == [seen]
+
+
+# Named states.
+
+
+def test_a_state_is_said_once_when_entered_and_once_when_left(make_daemon, monkeypatch):
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon._seen_share, "the share is read")
+
+    def away(*_, **__):
+        raise DatabaseAway("Cannot look: away.")
+
+    with monkeypatch.context() as patch:
+        for name in ("expired", "claim", "claimed", "under_name_of", "check_version"):
+            patch.setattr(daemon.database, name, away)
+        for _ in range(5):
+            clock.turn(20.0)
+    assert states(daemon) == [DATABASE_AWAY]
+    for _ in range(3):
+        clock.turn(20.0)
+    assert states(daemon) == [DATABASE_AWAY, "ok"]
+
+
+def test_a_mistake_of_our_own_ends_no_daemon(make_daemon, monkeypatch, submit):
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    with monkeypatch.context() as patch:
+        patch.setattr(daemon, "_read_share", lambda now: 1 / 0)
+        clock.turn()
+    assert [event["type"] for event in daemon.told] == ["log_file_only"]
+    submit()
+    clock.until(lambda: daemon.children.started, "work goes on")
+
+
+# The receive daemon.
+
+
+@pytest.fixture
+def processed(submit, database) -> str:
+    """A processed case of the person at PC-3, whose result is not looked at."""
+    case_id, token = submit(), new_token()
+    assert database.claim(OTHER, ["Copy"], token, alone=True) is not None
+    assert database.complete(object_id(case_id), token, Archive("Results/result.zip", 7, "ab" * 32))
+    return case_id
+
+
+def test_a_result_is_claimed_by_its_origin_alone(processed, make_daemon, database):
+    stranger = make_daemon(ReceiveDaemon, machine="PC-1")
+    Clock(stranger).turn()
+    assert not stranger.children.started
+
+    daemon = make_daemon(ReceiveDaemon, machine="PC-3")
+    Clock(daemon).until(lambda: daemon.children.started, "a child is started")
+    assert database.case(object_id(processed)).receiver["token"] in daemon.held
+
+
+def test_what_is_done_on_disk_is_reported_whatever_the_child_said(processed, make_daemon, database):
+    daemon = make_daemon(ReceiveDaemon, machine="PC-3")
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+
+    Path(child.job["done"]).write_text("{}")
+    daemon.children.says.append((child, {"kind": "ended", "exit": None, "signal": 9}))
+
+    clock.until(lambda: not daemon.held, "it is settled")
+    assert status(database, processed) == "received"
+    assert not Path(child.job["done"]).exists()
+
+
+def test_a_receiver_that_lost_its_claim_ends_the_child_and_writes_nothing(processed, make_daemon, database):
+    daemon = make_daemon(ReceiveDaemon, machine="PC-3")
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+    token = database.case(object_id(processed)).receiver["token"]
+    database._cases.update_one({"_id": object_id(processed)}, {"$set": {"receiver.token": "another's"}})
+
+    daemon.send_heartbeats()
+    clock.turn()
+
+    assert child.calls == ["end"]
+    daemon.children.says.append((child, {"kind": "ended", "exit": None, "signal": 9}))
+    clock.until(lambda: token not in daemon.held, "it is settled")
+    case = database.case(object_id(processed))
+    assert case.status == "processed" and case.receiver["token"] == "another's" and case.receive_failures == 0
