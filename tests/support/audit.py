@@ -26,6 +26,9 @@ ALL_MACHINES = ""
 SILENT = frozenset({"kill agent", "kill front end", "kill process daemon", "kill receive daemon", "pause", "stall"})
 """Faults for which a machine may be taken for lost; a quit, an outage, a clock that jumps are none of them."""
 
+OUTAGES = frozenset({"kill mongod", "refuse", "black hole", "lose replies", "cut"})
+"""Faults for which the database may not be heard."""
+
 ENDING = SILENT | {"quit", "kill child", "kill keeper", "kill helper"}
 """Faults that may end a running receive.py."""
 
@@ -109,8 +112,19 @@ class Evidence:
         return self._by_case.get((what, case), [])
 
     def silence(self, machine: str, begin: float, end: float) -> bool:
-        """Whether `machine` was silenced for a moment between `begin` and `end`."""
-        return any(fault.kind in SILENT and fault.touches(machine, begin, end) for fault in self.faults)
+        """Whether `machine` was silenced for a moment between `begin` and `end`.
+
+        A quit does it only where the database is away, so that nothing can be given back.
+        """
+        return any(
+            fault.touches(machine, begin, end) and (fault.kind in SILENT or self._unheard_quit(fault))
+            for fault in self.faults
+        )
+
+    def _unheard_quit(self, fault: Fault) -> bool:
+        return fault.kind == "quit" and any(
+            other.kind in OUTAGES and other.begin <= fault.end and fault.begin <= other.end for other in self.faults
+        )
 
     @property
     def _by_case(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -225,8 +239,17 @@ def _claimed_or_beaten(before: Document, after: Document, old: str) -> str:
         return "T2 claim" if fresh and claimed and last.get("token") == token else ""
     if changed <= {"progress"}:
         return "progress"
-    beaten = _more(before, after, "beat") == 1 and changed <= {"status", "beat", "lease_until", "last_heartbeat"}
-    return ("T3 beat" if old == cases.PROCESSING else "T3 woken") if beaten else ""
+    if bool(before.get("alone")) == bool(after.get("alone")):
+        changed -= {"alone"}
+    if _more(before, after, "beat") != 1:
+        return ""
+    if old == cases.PROCESSING:
+        return "T3 beat" if changed <= _beaten else ""
+    taken_back = _more(before, after, "losses") <= 0
+    return "T3 woken" if taken_back and changed <= _beaten | {"status", "lost_on", "losses", "alone"} else ""
+
+
+_beaten = {"beat", "lease_until", "last_heartbeat"}
 
 
 def _attempt_ended(before: Document, after: Document, old: str, new: str) -> str:

@@ -308,6 +308,21 @@ def test_fair_count_sees_a_loss_that_no_machine_deserved(kind):
     assert "neither killed nor paused" in broken(case.evidence(faults=[Fault(kind, "", 100.0, 110.0)]))["fair-count"]
 
 
+def test_who_quits_while_the_database_is_away_may_be_taken_for_lost():
+    case = Forger().claim(FIRST).lose()
+    faults = [Fault("quit", "PC-2", 101.0, 103.0), Fault("kill mongod", "", 100.0, 110.0)]
+    assert "fair-count" not in broken(case.evidence(faults=faults))
+    assert "fair-count" in broken(case.evidence(faults=faults[:1]))
+
+
+def test_a_sleeper_that_wakes_takes_its_loss_back():
+    case = Forger().claim(FIRST).lose()
+    awake = {"status": "processing", "beat": 1, "lease_until": 2, "lost_on": [], "losses": 0}
+    assert transition(case.document, {**case.document, **awake}) == "T3 woken"
+    with pytest.raises(ValueError):
+        transition(case.document, {**case.document, **awake, "losses": 2})
+
+
 def test_fair_count_sees_an_error_that_was_not_earned():
     case = Forger().claim(FIRST)
     case.note("process failed", case.mark).end("failed", status="error: it broke", failures=1)
