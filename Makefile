@@ -39,7 +39,7 @@ check: .venv/dev.stamp
 	$(BIN)/ruff check
 	$(BIN)/mypy
 
-benchmark: .venv/local.stamp
+benchmark: .venv/dev.stamp
 	$(BIN)/python benchmarks/run.py
 
 clean:
