@@ -98,10 +98,10 @@ def _submits(chance: random.Random, cases: int, calls: int, seconds: float) -> I
 
 
 def _case(chance: random.Random, name: str) -> dict[str, Any]:
-    long = chance.random() < 0.2
+    long = chance.random() < 0.15
     return {
         "name": name,
-        "seconds": round(chance.uniform(2.0, 6.0) if long else chance.uniform(0.0, 0.3), 2),
+        "seconds": round(chance.uniform(2.0, 5.0) if long else chance.uniform(0.0, 0.3), 2),
         "failures": chance.choices((0, 1, 2, 3), (80, 12, 5, 3))[0],
         "how": chance.choice(("raise", "exit", "vanish", "kill")),
         "grandchild": chance.random() < 0.1,

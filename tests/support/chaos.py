@@ -117,7 +117,7 @@ class Arena:
         start_agent: Callable[..., Agent],
         *,
         lease: float,
-        processes: int = 2,
+        processes: int = 3,
     ):
         self.folder, self.grid, self.mongod, self.proxy, self.clock = folder, grid, mongod, proxy, clock
         self.kept = Kept()
