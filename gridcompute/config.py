@@ -51,7 +51,7 @@ db_patience = 20.0
 daemon_pause = 0.05
 """Seconds that a daemon rests between two of its turns while it is busy."""
 
-daemon_stop = 6.0
+daemon_stop = 5.0
 """Seconds in which a daemon ends its cases and hands them back when it is asked to stop (10 s with the agent's own)."""
 
 attempts = 3
