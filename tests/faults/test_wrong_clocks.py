@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -30,6 +30,16 @@ def wrong_pc(tmp_path) -> Callable[[str], dict[str, str]]:
     sleep = "import select, time\ntime.sleep = lambda seconds: select.select([], [], [], seconds) and None\n"
     (folder / "sitecustomize.py").write_text(sleep)
     return lambda offset: {**wrong_clock(offset), "PYTHONPATH": str(folder)}
+
+
+@pytest.fixture(autouse=True)
+def _no_shared_memory_left() -> Iterator[None]:
+    """libfaketime leaves a few bytes of shared memory for each process that was killed."""
+    yield
+    for path in Path("/dev/shm").glob("*faketime*"):
+        pid = path.name.rpartition("_")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            path.unlink(missing_ok=True)
 
 
 def beats_of(office, case_id: str) -> int:
