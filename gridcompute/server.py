@@ -37,7 +37,7 @@ from gridcompute.errors import (
 from gridcompute.grid import applications, cases
 from gridcompute.grid.applications import Application
 from gridcompute.grid.cases import Case, Party
-from gridcompute.grid.database import Database, object_id
+from gridcompute.grid.database import Database, Doorbell, object_id
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import SharedFolder
 from gridcompute.machine.home import Home
@@ -335,6 +335,18 @@ class Server:
         """Application -> path of its receive.py."""
         return self._applications_with("receive")
 
+    def description(self, application: str) -> str:
+        """What the author says of an application, in its application.txt."""
+        try:
+            return self._application(application).settings.description
+        except GridComputeError as exc:
+            self.hear(events.warning(str(exc)))
+            return ""
+
+    def own_folder(self, area: str) -> Path:
+        """My folder in `area`, which is Cases or Results; it may not be there yet."""
+        return self.share.own_folder(area, self.party.user, self.party.machine)
+
     def access_mongodb(self) -> None:
         """Connect to the database and prove that user and password are right."""
         if self._database is not None:
@@ -544,6 +556,24 @@ class Server:
             self.hear(events.add_my_case(case_row(case)))
         return found
 
+    def look(self) -> dict[str, Any]:
+        """What *my cases* shows, in one value: `rows`, and how many are `to_process` and `to_receive`."""
+        rows = [case_row(case) for case in self.cases()]
+        waiting = [row for row in rows if row["status"] == cases.TO_PROCESS]
+        places = self.mongodb.positions() if waiting else {}
+        for row in waiting:
+            row["position"] = places.get(row["id"], 0)
+        running = sum(row["status"] == cases.PROCESSING for row in rows)
+        processed = sum(row["status"] == cases.PROCESSED for row in rows)
+        return {"rows": rows, "to_process": len(waiting) + running, "to_receive": processed}
+
+    def create_doorbell(self) -> None:
+        """Hear the event ``cases changed`` whenever a case of the grid changes, where the database offers that."""
+        bell = Doorbell(
+            self.mongodb, None, lambda status: self.event_queue.put(events.cases_changed()), self.exit_program
+        )
+        threading.Thread(target=bell.run, name="cases-doorbell", daemon=True).start()
+
     def cancel(self, beginning: str) -> Case:
         """Cancel the case whose id begins so; UsageError if it is not mine or is received or being received."""
         case = self.mongodb.find(beginning)
@@ -702,6 +732,7 @@ def case_row(case: Case) -> dict[str, Any]:
         "processor": case.processor_machine,
         "attempt": case.attempt,
         "priority": case.priority,
+        "position": 0,
         "submitted": case.submitted,
         "started": case.started,
         "returned": case.returned,

@@ -1015,7 +1015,21 @@ class Database:
         if unreceived:
             query["status"] = {"$ne": cases.RECEIVED}
         with self._asked("read the cases"):
-            return [Case.of(one) for one in self._cases.find(query, _LIST_FIELDS).sort("_id", 1).limit(limit)]
+            # Small batches: decoding one holds the interpreter's lock, which a window in this process would feel.
+            found = self._cases.find(query, _LIST_FIELDS, batch_size=500).sort("_id", 1).limit(limit)
+            return [Case.of(one) for one in found]
+
+    def positions(self, limit: int = 20_000) -> dict[str, int]:
+        """Id -> place in the queue of its application, from 1, of the first `limit` waiting cases of the group."""
+        query = {**self._scope, "status": cases.TO_PROCESS}
+        found: dict[str, int] = {}
+        lengths: dict[str, int] = {}
+        with self._asked("read the queue"):
+            waiting = self._cases.find(query, {"application": 1}, batch_size=500)
+            for one in waiting.sort([("application", 1), ("priority", -1), ("_id", 1)]).hint("claim").limit(limit):
+                place = lengths[one["application"]] = lengths.get(one["application"], 0) + 1
+                found[str(one["_id"])] = place
+        return found
 
     def each_case(self) -> Iterator[Document]:
         """Every document of the group's cases, oldest first, with all fields but the output: for the report."""
@@ -1100,19 +1114,22 @@ class Doorbell:
     """
 
     def __init__(
-        self, database: Database, statuses: Collection[str], ring: Callable[[str], None], stop: threading.Event
+        self, database: Database, statuses: Collection[str] | None, ring: Callable[[str], None], stop: threading.Event
     ):
-        self.database, self.statuses, self._ring, self._stop = database, sorted(statuses), ring, stop
+        """`statuses` None rings for whatever happens to a case of the grid."""
+        self.database, self._ring, self._stop = database, ring, stop
+        self.statuses = None if statuses is None else sorted(statuses)
         self.listening = False
 
     def _pipeline(self) -> list[Document]:
         whole = {f"fullDocument.{key}": value for key, value in self.database._scope.items()}
+        wanted = {"$exists": True} if self.statuses is None else {"$in": self.statuses}
         return [
             {
                 "$match": {
                     "$or": [
-                        {**whole, "fullDocument.status": {"$in": self.statuses}},
-                        {"operationType": "update", "updateDescription.updatedFields.status": {"$in": self.statuses}},
+                        {**whole, "fullDocument.status": wanted},
+                        {"operationType": "update", "updateDescription.updatedFields.status": wanted},
                         {"operationType": {"$in": ["drop", "rename", "dropDatabase", "invalidate"]}},
                     ]
                 }
