@@ -244,8 +244,9 @@ def _number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def _window(options: argparse.Namespace) -> int:
-    _parser().print_help(sys.stderr)
-    return WRONG
+    from gridcompute.gui.start import start
+
+    return start(options.home, server=options.server, machine=options.machine)
 
 
 def _demo(options: argparse.Namespace) -> int:
