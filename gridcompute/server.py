@@ -214,6 +214,9 @@ class Server:
         self._settings: Settings | None = None
         self._daemons: dict[str, DaemonProcess] = {}
         self._activity: dict[str, tuple[int, int]] = {}
+        self.lending_rules: dict[str, Any] = {}
+        self.watched = False
+        """Whether somebody looks at what running cases use; set before `create_daemons`."""
         self.server_functions: dict[str, dict[str, Any]] = {}
         self.software_allowed_to_run: set[str] = set()
         self.scanned: dict[str, Application] = {}
@@ -567,6 +570,23 @@ class Server:
         processed = sum(row["status"] == cases.PROCESSED for row in rows)
         return {"rows": rows, "to_process": len(waiting) + running, "to_receive": processed}
 
+    def look_at_grid(self, hours: int = 12) -> dict[str, Any]:
+        """Who is there, the queue of each application, and the cases that each machine finished in the last hours.
+
+        `machines` holds those that gave a sign of life and those that Software_Per_Machine.csv names; `age` is the
+        seconds since the last sign, None for none. `history` holds machine, hour (UTC) and number.
+        """
+        machines = self.mongodb.present()
+        there = {one["machine"].casefold() for one in machines}
+        for name, allowed in self.share.read_software().items():
+            if name.casefold() not in there:
+                applications_of = sorted(allowed)
+                machines.append(
+                    {"machine": name, "user": "", "offered": 0, "busy": 0, "age": None, "applications": applications_of}
+                )
+        now, history = self.mongodb.finished_by_hour(hours)
+        return {"machines": machines, "queue": self.mongodb.queue(), "history": history, "now": now}
+
     def create_doorbell(self) -> None:
         """Hear the event ``cases changed`` whenever a case of the grid changes, where the database offers that."""
         bell = Doorbell(
@@ -632,6 +652,7 @@ class Server:
             party=Party(self.party.machine, self.party.user, self.party.installation, cases.new_token()),
             home=str(self.home.path),
             processes=self.daemon_dedicated_process,
+            options={"rules": self.lending_rules, "watched": self.watched},
         )
 
     def create_daemons(self, *, process: bool = True, receive: bool = True) -> None:
@@ -653,6 +674,12 @@ class Server:
         self.daemon_dedicated_process = self._dedicated()
         if "process" in self._daemons:
             self._daemons["process"].send("processes", self.daemon_dedicated_process)
+
+    def set_lending_rules(self, rules: dict[str, Any]) -> None:
+        """When this computer lends its processes: the fields of `gridcompute.machine.lending.Rules`."""
+        self.lending_rules = rules
+        if "process" in self._daemons:
+            self._daemons["process"].send("rules", rules)
 
     def answer(self, yes: bool) -> None:
         """The user's answer to the event ``terminate process?``."""

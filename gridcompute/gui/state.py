@@ -87,7 +87,43 @@ class GridView:
     queue: Rows = field(default_factory=lambda: Rows(columns.QUEUE, sort="application"))
     history: list[dict[str, Any]] = field(default_factory=list)  # machine, hour (aware datetime), number
     hours: int = 12
+    now: datetime | None = None  # the server's moment of the last look
     read: bool = False
+    version: int = 0
+
+    def take(self, look: dict[str, Any]) -> None:
+        """What `Server.look_at_grid` read."""
+        self.machines.replace(
+            {
+                "id": f"{one['machine']}\n{one['user']}",
+                "kind": "gone" if one["age"] is None or one["age"] > 150 else "late" if one["age"] > 60 else "here",
+                **one,
+            }
+            for one in look["machines"]
+        )
+        self.queue.replace(
+            {
+                "id": application,
+                "application": application,
+                "waiting": counts.get("to process", 0),
+                "processing": counts.get("processing", 0),
+                "processed": counts.get("processed", 0),
+                "failed": counts.get("error", 0),
+            }
+            for application, counts in look["queue"].items()
+        )
+        self.history, self.now, self.read = look["history"], look["now"], True
+        self.version += 1
+
+    @property
+    def summary(self) -> str:
+        """One line over the list."""
+        if not self.read:
+            return "Reading the grid …"
+        here = [row for row in self.machines.values() if row["kind"] != "gone"]
+        offered, busy = sum(row["offered"] for row in here), sum(row["busy"] for row in here)
+        processes = texts.number(offered, "process", "processes")
+        return f"{texts.number(len(here), 'machine')} here, {processes} offered, {busy:,} busy"
 
 
 class State:

@@ -38,15 +38,18 @@ from gridcompute.gui.dialogs import (
     mnemonic_button,
     split_mnemonic,
 )
+from gridcompute.gui.grid_tab import GridTab
 from gridcompute.gui.log_pane import LogPane
 from gridcompute.gui.my_cases import MyCases, set_text
 from gridcompute.gui.my_processes import Lending, MyProcesses
+from gridcompute.gui.rules import RulesWindow
 from gridcompute.gui.send_cases import SendCases
 from gridcompute.gui.splash import Splash
 from gridcompute.gui.state import State
 from gridcompute.gui.table import linespace, scaled
 from gridcompute.gui.worker import Lane
 from gridcompute.machine.home import Home
+from gridcompute.machine.lending import Rules
 
 if TYPE_CHECKING:
     from gridcompute.server import Server
@@ -90,10 +93,11 @@ class GUI:
         self._calls: dict[int, tuple[Callable[[Any], Any], Callable[[Exception], Any]]] = {}
         self.long, self.short = Lane("long", self.event_queue), Lane("short", self.event_queue)
         self._lent = Shared()
-        self._looking = False
+        self._looking = self._looking_at_grid = False
         self._next_look = 0.0
         self._look_seconds = 0.0
         self._keep_running = True
+        self.rules = Rules.of(self.preferences.get("rules"))
         self._retries = clock.Backoff(1.0, 15.0)
         self._after: str | None = None
         self._gone = False
@@ -137,6 +141,7 @@ class GUI:
         self._fonts = [
             tkfont.Font(root, name="GridHeading", family=family, size=size, weight="bold"),
             tkfont.Font(root, name="GridNumber", family=family, size=round(size * 1.9), weight="bold"),
+            tkfont.Font(root, name="GridSmall", family=family, size=max(7, round(size * 0.85))),
             tkfont.Font(root, name="GridTitle", family=family, size=round(size * 1.7), weight="bold"),
         ]
 
@@ -186,10 +191,12 @@ class GUI:
         self.send_cases = SendCases(self.book, self)
         self.my_cases = MyCases(self.book, self)
         self.my_processes = MyProcesses(self.book, self)
+        self.grid_tab = GridTab(self.book, self)
         self.tabs: list[tuple[Any, str]] = [
             (self.send_cases, "Send cases"),
             (self.my_cases, "My cases"),
             (self.my_processes, "My processes"),
+            (self.grid_tab, "Grid"),
         ]
         for number, (view, title) in enumerate(self.tabs, start=1):
             self.book.add(view, text=title)
@@ -197,7 +204,7 @@ class GUI:
             self.root.bind(f"<Control-Key-{number}>", partial(self._tab_key, view))
         self.book.enable_traversal()
         self.book.bind("<<NotebookTabChanged>>", lambda event: self._show_everything())
-        self.views = [self.send_cases, self.my_cases, self.my_processes, self.lending, self.log]
+        self.views = [self.send_cases, self.my_cases, self.my_processes, self.grid_tab, self.lending, self.log]
         self._make_menu()
         self._bind_keys()
 
@@ -497,6 +504,8 @@ class GUI:
         assert server is not None
         server.open()
         server.connect()
+        server.watched = True
+        server.lending_rules = self.rules.document()
         server.create_daemons()
         server.create_doorbell()
         return self._read_applications()
@@ -739,6 +748,7 @@ class GUI:
     def _looked(self, began: float, take: Callable[[], None]) -> None:
         now = clock.monotonic()
         self._looking = False
+        self.state.leave_trouble("look")
         self._next_look = now + max(look_pause, min(look_share * (now - began), look_interval))
         take()
 
@@ -748,6 +758,20 @@ class GUI:
             self.state.enter_trouble("look", "database away", str(error))
         else:
             self._log_failure(error)
+
+    def look_at_grid(self) -> None:
+        """Read who is there and what they finished, for the tab *Grid*."""
+        if self.server is not None and not self._looking_at_grid:
+            self._looking_at_grid = True
+            self.call(self.short, self.server.look_at_grid, then=self._looked_at_grid, failed=self._grid_not_read)
+
+    def _looked_at_grid(self, look: dict[str, Any]) -> None:
+        self._looking_at_grid = False
+        self.state.grid.take(look)
+
+    def _grid_not_read(self, error: Exception) -> None:
+        self._looking_at_grid = False
+        self._look_failed(error)
 
     def refresh_my_cases(self) -> None:
         """Read my cases now."""
@@ -873,9 +897,16 @@ class GUI:
 
     def open_rules(self) -> None:
         """Let the user set when this computer lends."""
+        RulesWindow(self.root, self.rules, self._set_rules)
+
+    def _set_rules(self, rules: Rules) -> None:
+        self.rules = rules
+        self._remember(rules=rules.document())
+        self._with_server("set_lending_rules", rules.document())
 
     def rules_in_words(self) -> str:
-        return ""
+        words = self.rules.words()
+        return f"Lends only: {words}" if words else ""
 
     def _with_server(self, what: str, *arguments: Any) -> None:
         if self.server is not None and self.state.phase in ("ready", "connecting"):
@@ -1016,8 +1047,8 @@ class GUI:
             if root is None:
                 self._style()
                 for view in self.views:
-                    if hasattr(view, "table"):
-                        view.table.restyle()
+                    for part in (view, getattr(view, "table", None)):
+                        getattr(part, "restyle", lambda: None)()
 
     # Front and back.
 
