@@ -72,6 +72,13 @@ def user_name() -> str:
         return f"user{os.getuid()}" if hasattr(os, "getuid") else "user"
 
 
+def check_grid(folder: Path) -> None:
+    """Raise what is wrong with a shared folder that somebody chose; nothing if it is a grid's."""
+    share = SharedFolder(folder)
+    share.check()
+    share.read_settings()
+
+
 def program_folder() -> Path:
     """Where server.txt lies: beside the executable, or at the top of the source."""
     if getattr(sys, "frozen", False):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import ttkbootstrap as ttk
 
 from gridcompute import clock, config
+from gridcompute.gui.first_run import Choice
 from gridcompute.gui.table import scaled
 
 if TYPE_CHECKING:
@@ -40,10 +41,15 @@ class Splash(ttk.Frame):
         self.again.pack(side="left", padx=gap // 2)
         leave = gui.button(self.buttons, "&Quit", gui.exit_program, name="quit")
         leave.pack(side="left", padx=gap // 2)
+        other = gui.button(self.buttons, "Another &grid …", lambda: self.choose(), name="other")
+        other.pack(side="left", padx=gap // 2)
+        self.choice = Choice(self, gui)
 
     def begin(self, text: str) -> None:
         """Something is under way."""
         self._retry_at = 0.0
+        self.choice.place_forget()
+        self.middle.place(relx=0.5, rely=0.45, anchor="center")
         self.text.configure(text=text, bootstyle="default")
         self.waiting.pack_forget()
         self.buttons.pack_forget()
@@ -67,9 +73,17 @@ class Splash(ttk.Frame):
         self.buttons.pack()
         self.show()
 
-    def choose(self, message: str) -> None:
-        """No grid is named."""
-        self.trouble(message, 3600.0)
+    def choose(self, complaint: str = "", *, back: bool = False) -> None:
+        """Let the person choose a grid; `back` where there is one to go back to."""
+        self._retry_at = 0.0
+        self.work(False)
+        self.middle.place_forget()
+        self.choice.complain(complaint)
+        if back:
+            self.choice.back.pack()
+        else:
+            self.choice.back.pack_forget()
+        self.choice.place(relx=0.5, rely=0.45, anchor="center")
 
     def show(self) -> None:
         """Count down to the next attempt, and make it."""

@@ -14,6 +14,7 @@ from gridcompute.errors import AlreadyRunning, UsageError
 from gridcompute.machine.home import Home
 
 if TYPE_CHECKING:
+    from gridcompute.gui.first_run import MakeGrid
     from gridcompute.gui.window import GUI
     from gridcompute.server import Server
 
@@ -21,13 +22,22 @@ _patience = 5.0  # seconds that the first window has to answer a second start
 
 
 def start(
-    home: Home, *, server: str | None = None, machine: str | None = None, on_window: Callable[[GUI], None] | None = None
+    home: Home,
+    *,
+    server: str | None = None,
+    machine: str | None = None,
+    make_grid: MakeGrid | None = None,
+    on_window: Callable[[GUI], None] | None = None,
 ) -> int:
-    """Show the window until it is closed; the program's exit code. `on_window` gets it before its event loop runs."""
+    """Show the window until it is closed; the program's exit code.
+
+    `server` and `machine` are what the options of these names said. `make_grid` makes a shared folder for somebody who
+    has no grid. `on_window` gets the window before its event loop runs.
+    """
     name = machine or ""
     try:
         with home.lock("window", name):
-            return _run(home, server, machine, on_window)
+            return _run(home, server, machine, make_grid, on_window)
     except AlreadyRunning:
         if ensure_single_instance(home):
             print(f"{config.program_name} runs already; its window is in front now.", file=sys.stderr)
@@ -51,7 +61,13 @@ def ensure_single_instance(home: Home) -> bool:
     return False
 
 
-def _run(home: Home, folder: str | None, machine: str | None, on_window: Callable[[GUI], None] | None) -> int:
+def _run(
+    home: Home,
+    folder: str | None,
+    machine: str | None,
+    make_grid: MakeGrid | None,
+    on_window: Callable[[GUI], None] | None,
+) -> int:
     _check_display()
     from gridcompute.gui.window import GUI
 
@@ -68,7 +84,8 @@ def _run(home: Home, folder: str | None, machine: str | None, on_window: Callabl
 
         return Server(event_queue, dedicated, folder=folder, machine=machine, home=home)
 
-    window = GUI(home, new_server, machine=machine or "")
+    options = {} if make_grid is None else {"make_grid": make_grid}
+    window = GUI(home, new_server, machine=machine or "", fixed_grid=bool(folder), **options)
     window.close_asked = stop.is_set
     window.watch_for_second_start(home.path / "raise")
     if on_window is not None:

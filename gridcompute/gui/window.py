@@ -27,6 +27,7 @@ from gridcompute.errors import (
     GridComputeError,
     NoGridError,
     ShareAway,
+    UsageError,
     VersionRefused,
 )
 from gridcompute.gui import help_texts, state, texts
@@ -38,6 +39,7 @@ from gridcompute.gui.dialogs import (
     mnemonic_button,
     split_mnemonic,
 )
+from gridcompute.gui.first_run import MakeGrid, NewGrid, OwnServer, demo_grid
 from gridcompute.gui.grid_tab import GridTab
 from gridcompute.gui.log_pane import LogPane
 from gridcompute.gui.my_cases import MyCases, set_text
@@ -64,6 +66,10 @@ look_pause, look_share, look_interval = 0.4, 6.0, 10.0
 """Seconds between two looks at my cases at least; times the duration of the last look; at most."""
 
 
+def _cannot_make_grid(*_: Any, **__: Any) -> None:
+    raise UsageError("This program cannot make a grid: use the command gridcompute init.")
+
+
 class Shared:
     """A number that the main thread sets and any thread reads."""
 
@@ -80,12 +86,22 @@ class GUI:
     `new_server` makes the `Server`; it is called in a worker thread, so that what it imports delays nothing here.
     """
 
-    def __init__(self, home: Home, new_server: Callable[..., Server], *, machine: str = "", user: str = ""):
+    def __init__(
+        self,
+        home: Home,
+        new_server: Callable[..., Server],
+        *,
+        machine: str = "",
+        make_grid: MakeGrid = _cannot_make_grid,
+        fixed_grid: bool = False,
+    ):
         self.home = home
+        self._make_grid, self._fixed_grid = make_grid, fixed_grid
+        self.own_server = OwnServer(home)
         self._new_server = new_server
         self.preferences = home.preferences.load()
         self.event_queue: queue.Queue[dict[str, Any]] = queue.Queue()
-        self.state = State(machine, user)
+        self.state = State(machine)
         self.server: Server | None = None
         self.drops = False
         self.most_processes = config.max_number_process
@@ -259,6 +275,7 @@ class GUI:
             ("&Submit list to server", "Ctrl+Return", self.submit_to_server),
             None,
             ("&Report …", "Ctrl+R", self.create_report),
+            ("Another &grid …", "", self.choose_grid),
             None,
             ("&Quit", "Ctrl+Q", self.exit_program),
         )
@@ -503,6 +520,7 @@ class GUI:
         server = self.server
         assert server is not None
         server.open()
+        self.own_server.start_for(server.server_path, server.settings)
         server.connect()
         server.watched = True
         server.lending_rules = self.rules.document()
@@ -550,7 +568,7 @@ class GUI:
     def _not_connected(self, error: Exception) -> None:
         if isinstance(error, NoGridError) and not isinstance(error, FolderMissing):
             self.state.phase = "choosing"
-            self.splash.choose(str(error))
+            self.splash.choose()
         elif isinstance(error, VersionRefused | AlreadyRunning):
             self.event_queue.put({"type": "critical", "message": str(error)})
         else:
@@ -561,6 +579,89 @@ class GUI:
 
     def try_again(self) -> None:
         self.start()
+
+    # Choosing a grid.
+
+    def choose_grid(self) -> None:
+        """Let the user choose another grid; the present one stays until that."""
+        if self._fixed_grid:
+            self.warning("The grid was named when the program was started: start it without that to choose another.")
+            return
+        self.content.pack_forget()
+        self.splash.pack(fill="both", expand=True)
+        self.state.phase = "choosing"
+        self.splash.choose(back=True)
+
+    def back_to_grid(self) -> None:
+        if self.server is not None:
+            self.populate()
+
+    def join_grid(self, folder: Path) -> None:
+        """Use the grid with this shared folder, and remember it."""
+        self._change_grid("Looking at the shared folder …", self._remember_grid, folder)
+
+    def create_grid(self, wanted: NewGrid) -> None:
+        """Make a grid, start its server where this computer is it, and use it."""
+        self._change_grid("Making the grid …", self._make_new_grid, wanted, False)
+
+    def try_demo(self) -> None:
+        """Use a small grid on this computer alone, made at the first time."""
+        self._change_grid("Starting the demo grid …", self._make_demo)
+
+    def _change_grid(self, text: str, function: Callable[..., None], *arguments: Any) -> None:
+        self.splash.begin(text)
+        self.call(
+            self.long,
+            self._leave_grid_for,
+            function,
+            *arguments,
+            then=lambda value: self.start(),
+            failed=self._grid_refused,
+        )
+
+    def _leave_grid_for(self, function: Callable[..., None], *arguments: Any) -> None:
+        """In the lane: only when the new grid is there is the present one left."""
+        function(*arguments)
+        if self.server is not None:
+            self.server.close()
+            self.server = None
+
+    def _grid_refused(self, error: Exception) -> None:
+        self._log_failure(error)
+        self.splash.choose(_plain(error), back=self.server is not None)
+
+    def _remember_grid(self, folder: Path) -> None:
+        from gridcompute.server import check_grid
+
+        check_grid(folder)
+        self.preferences = self.home.preferences.update(**{"shared folder": str(folder)})
+
+    def _make_new_grid(self, wanted: NewGrid, alone: bool) -> None:
+        machine = self.state.machine or self._machine_name()
+        if alone or not wanted.address:
+            self.own_server.make(wanted, self._make_grid, machine, alone=alone)
+        else:
+            self._make_grid(
+                wanted.folder,
+                mongodb_server=wanted.address,
+                user_group=wanted.user_group,
+                password=wanted.password,
+                machine=machine,
+            )
+        self._remember_grid(wanted.folder)
+
+    def _make_demo(self) -> None:
+        wanted = demo_grid(self.home)
+        if wanted.folder.is_dir():
+            self._remember_grid(wanted.folder)
+        else:
+            self._make_new_grid(wanted, True)
+
+    @staticmethod
+    def _machine_name() -> str:
+        from gridcompute.server import machine_name
+
+        return machine_name()
 
     # What the buttons do: sending.
 
@@ -1084,6 +1185,8 @@ class GUI:
             parts.append(f"{texts.number(len(self.state.processes), 'case')} of the grid running on this computer")
         if self.state.of_kind(state.SENDING):
             parts.append("a submission")
+        if self.own_server.running and "demo" not in self.state.grid_name:
+            parts.append("the database of the grid, which this computer serves")
         return " and ".join(parts)
 
     def exit_program(self) -> None:
@@ -1120,6 +1223,7 @@ class GUI:
     def _close_server(self) -> None:
         if self.server is not None:
             self.server.close()
+        self.own_server.stop()
 
     def _remember_geometry(self) -> None:
         with contextlib.suppress(tk.TclError, OSError):

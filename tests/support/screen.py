@@ -172,13 +172,22 @@ class Window:
 
     def choose_files(self, *paths: Path) -> None:
         """Answer the file dialog by typing the names, as a person may."""
-        self.wait_for(lambda: self.screen_has_dialog(), "a file dialog")
-        self.screen.key("ctrl+a")
-        self.screen.type(" ".join(f'"{path}"' for path in paths) if len(paths) > 1 else str(paths[0]))
+        text = " ".join(f'"{path}"' for path in paths) if len(paths) > 1 else str(paths[0])
+        for _ in range(3):  # the dialog may take the keyboard a moment after it is seen
+            entry = self.wait_for(self._dialog_entry, "a file dialog")
+            self.screen.click(entry["x"] + entry["w"] / 2, entry["y"] + entry["h"] / 2)
+            self.screen.key("ctrl+a", "Delete")
+            self.screen.type(text)
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: (self._dialog_entry() or {}).get("value") == text, 5)
+                break
         self.screen.key("Return")
+        self.wait_for(lambda: self._dialog_entry() is None, "the dialog gone")
 
-    def screen_has_dialog(self) -> bool:
-        return any("__tk_filedialog" in path or "__tk_choosedir" in path for path in self.look())
+    def _dialog_entry(self) -> dict[str, Any] | None:
+        names = ("__tk_filedialog", "__tk_choosedir")
+        entries = (one for path, one in self.look().items() if any(name in path for name in names) and "value" in one)
+        return next(entries, None)
 
     def picture(self, name: str) -> None:
         """Keep what is on the screen, for the documentation if that is asked for."""

@@ -84,7 +84,11 @@ def describe_by_path(root: tk.Misc, path: str) -> dict:
         return describe(root.nametowidget(path))
     except KeyError:
         x, y, w, h = (int(root.tk.call("winfo", what, path)) for what in ("rootx", "rooty", "width", "height"))
-        return {"x": x, "y": y, "w": w, "h": h, "class": str(root.tk.call("winfo", "class", path))}
+        kind = str(root.tk.call("winfo", "class", path))
+        found = {"x": x, "y": y, "w": w, "h": h, "class": kind}
+        if kind in ("Entry", "TEntry"):
+            found["value"] = str(root.tk.call(path, "get"))
+        return found
 
 
 def main() -> None:
@@ -94,6 +98,7 @@ def main() -> None:
     parser.add_argument("--machine")
     options = parser.parse_args()
 
+    from gridcompute.commands.cli import make_grid
     from gridcompute.gui.start import start
     from gridcompute.machine.home import Home, set_up_logging
 
@@ -110,7 +115,8 @@ def main() -> None:
 
     home = Home()
     set_up_logging(home, "window")
-    raise SystemExit(start(home, server=options.server, machine=options.machine, on_window=watch))
+    place = {"server": options.server, "machine": options.machine}
+    raise SystemExit(start(home, **place, make_grid=make_grid, on_window=watch))
 
 
 if __name__ == "__main__":
