@@ -35,10 +35,10 @@ SEND = [
 
 MY_CASES = [
     Column("case", "Case", 150, lambda row: texts.files(row["files"], row.get("count", 0)), stretch=True),
-    Column("application", "Application", 120, lambda row: row["application"]),
+    Column("application", "Application", 108, lambda row: row["application"]),
     Column("status", "Status", 120, texts.status, _queue_order, stretch=True),
-    Column("progress", "Progress", 120, texts.progress),
-    Column("processor", "Processor", 90, lambda row: row["processor"]),
+    Column("progress", "Progress", 156, texts.progress),
+    Column("processor", "Processor", 84, lambda row: row["processor"]),
     Column("attempt", "Attempt", 76, lambda row: str(row["attempt"] or ""), lambda row: row["attempt"], anchor="e"),
     Column("priority", "Priority", 74, lambda row: str(row["priority"]), lambda row: -row["priority"], anchor="e"),
     Column(
@@ -106,9 +106,9 @@ def ago(seconds: float | None) -> str:
 
 
 QUEUE = [
-    Column("application", "Application", 170, lambda row: row["application"], stretch=True),
-    Column("waiting", "Waiting", 80, lambda row: f"{row['waiting']:,}", lambda row: row["waiting"], anchor="e"),
-    Column("processing", "Processing", 90, lambda row: f"{row['processing']:,}", lambda row: row["processing"], "e"),
-    Column("processed", "To receive", 90, lambda row: f"{row['processed']:,}", lambda row: row["processed"], "e"),
-    Column("failed", "Failed", 70, lambda row: f"{row['failed']:,}", lambda row: row["failed"], anchor="e"),
+    Column("application", "Application", 120, lambda row: row["application"], stretch=True),
+    Column("waiting", "Waiting", 66, lambda row: f"{row['waiting']:,}", lambda row: row["waiting"], anchor="e"),
+    Column("processing", "Processing", 86, lambda row: f"{row['processing']:,}", lambda row: row["processing"], "e"),
+    Column("processed", "To receive", 84, lambda row: f"{row['processed']:,}", lambda row: row["processed"], "e"),
+    Column("failed", "Failed", 56, lambda row: f"{row['failed']:,}", lambda row: row["failed"], anchor="e"),
 ]

@@ -139,7 +139,7 @@ class Reading(Dialog):
         frame = ttk.Frame(master, padding=2)
         box = ttk.Text(
             frame,
-            wrap="word" if not fixed else "none",
+            wrap="word",
             width=size[0],
             height=size[1],
             relief="flat",

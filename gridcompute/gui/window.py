@@ -116,6 +116,7 @@ class GUI:
         self.rules = Rules.of(self.preferences.get("rules"))
         self._retries = clock.Backoff(1.0, 15.0)
         self._after: str | None = None
+        self._icons: list[tk.PhotoImage] = []
         self._gone = False
         self._question: Question | None = None
         self.progress_window: ProgressWindow | None = None
@@ -141,6 +142,7 @@ class GUI:
             scaling=float(scaling) / 100 * 4 / 3 if scaling else None,
         )
         root.withdraw()
+        self._set_icon(root)
         root.report_callback_exception = self._callback_failed
         self._make_fonts(root)
         self._place(root)
@@ -150,6 +152,17 @@ class GUI:
         root.bind("<FocusOut>", lambda event: self._left_front(event))
         root.deiconify()
         return root
+
+    def _set_icon(self, root: tk.Tk) -> None:
+        """Our own picture for the window and those that come from it."""
+        folder = Path(__file__).parent
+        with contextlib.suppress(tk.TclError, OSError):  # an installation without its pictures still works
+            if str(root.tk.call("tk", "windowingsystem")) == "win32":
+                root.iconbitmap(default=str(folder / "icon.ico"))
+            else:
+                whole = tk.PhotoImage(master=root, file=str(folder / "icon.png"))
+                self._icons = [whole, whole.subsample(4), whole.subsample(8)]
+                root.iconphoto(True, *self._icons)
 
     def _make_fonts(self, root: tk.Misc) -> None:
         base = tkfont.nametofont("TkDefaultFont", root=root)
@@ -225,6 +238,10 @@ class GUI:
         self._bind_keys()
 
     def _make_name(self, head: ttk.Frame) -> None:
+        if self._icons:
+            factor = max(1, 256 // scaled(self.root, 42))
+            self._head_icon = self._icons[0].subsample(factor)
+            ttk.Label(head, image=self._head_icon).pack(side="left", padx=(0, scaled(self.root, 10)))
         box = ttk.Frame(head)
         box.pack(side="left")
         ttk.Label(box, text=config.program_name, font="GridTitle").pack(anchor="w")

@@ -129,7 +129,11 @@ class Window:
         return [row["values"] for row in (self.find(f"{table}.tree") or {}).get("rows", [])]
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 30.0) -> Any:
-        return wait_for(condition, timeout, lambda: f"{what}; log:\n{self.log_end()}")
+        try:
+            return wait_for(condition, timeout, lambda: f"{what}; log:\n{self.log_end()}")
+        except AssertionError:
+            self.screen.picture(self._map.parent / "failed.png")
+            raise
 
     def wait_ready(self, timeout: float = 40.0) -> None:
         self.wait_for(lambda: self.look().get("phase") == "ready" and self.find("send.buttons.add"), "filled", timeout)
