@@ -12,6 +12,7 @@ import queue
 import shutil
 import time
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -808,6 +809,10 @@ class ProcessDaemon(Daemon):
         if self.attempts:
             log.warning("%d cases could not be given back in time; the next start does it.", len(self.attempts))
         self.children.close(max(0.0, deadline - clock.monotonic()) and 0.5)
+        if DATABASE_AWAY not in self.trouble and clock.monotonic() < deadline:
+            leaving = self.work(self._write_presence, 0, 0, self._presence[2] if self._presence else ())
+            with contextlib.suppress(FutureTimeout):
+                leaving.result(0.5)
 
 
 def run_daemon_process(orders: Orders, connection: Connection) -> None:

@@ -145,6 +145,7 @@ class GUI:
         self._set_icon(root)
         root.report_callback_exception = self._callback_failed
         self._make_fonts(root)
+        self._quiet_file_dialogs(root)
         self._place(root)
         self.set_theme(self.preferences.get("theme", "system"), root)
         root.protocol("WM_DELETE_WINDOW", self.exit_program)
@@ -173,6 +174,13 @@ class GUI:
             tkfont.Font(root, name="GridSmall", family=family, size=max(7, round(size * 0.85))),
             tkfont.Font(root, name="GridTitle", family=family, size=round(size * 1.7), weight="bold"),
         ]
+
+    def _quiet_file_dialogs(self, root: tk.Tk) -> None:
+        """Tk's own file dialog, on X11, hides hidden files and offers a box to show them."""
+        with contextlib.suppress(tk.TclError):
+            root.tk.call("catch", "tk_getOpenFile -neither")  # loads the variables; the wrong option shows nothing
+            root.tk.call("set", "::tk::dialog::file::showHiddenBtn", 1)
+            root.tk.call("set", "::tk::dialog::file::showHiddenVar", 0)
 
     def _place(self, root: tk.Tk) -> None:
         width, height = scaled(root, 1024), scaled(root, 700)
@@ -501,7 +509,8 @@ class GUI:
         notice = current.notice
         _strip(self.notice, self.notice_label, notice.text if notice else "")
         if notice:
-            self.notice_label.configure(bootstyle="inverse-danger" if notice.level == "error" else "inverse-light")
+            quiet = "inverse-dark" if self.root.theme_mode == "dark" else "inverse-light"
+            self.notice_label.configure(bootstyle="inverse-danger" if notice.level == "error" else quiet)
         width = max(300, self.strips.winfo_width() - scaled(self.root, 130))
         for label in (self.banner, self.notice_label):
             if int(str(label.cget("wraplength") or 0)) != width:

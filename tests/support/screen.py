@@ -178,7 +178,7 @@ class Window:
         """Answer the file dialog by typing the names, as a person may."""
         text = " ".join(f'"{path}"' for path in paths) if len(paths) > 1 else str(paths[0])
         for _ in range(3):  # the dialog may take the keyboard a moment after it is seen
-            entry = self.wait_for(self._dialog_entry, "a file dialog")
+            entry = self.wait_for(self._still_entry, "a file dialog that stands still")
             self.screen.click(entry["x"] + entry["w"] / 2, entry["y"] + entry["h"] / 2)
             self.screen.key("ctrl+a", "Delete")
             self.screen.type(text)
@@ -188,9 +188,18 @@ class Window:
         self.screen.key("Return")
         self.wait_for(lambda: self._dialog_entry() is None, "the dialog gone")
 
+    def _still_entry(self) -> dict[str, Any] | None:
+        """The entry of a file dialog whose place is the same a moment later: the window manager moves a new one."""
+        before = self._dialog_entry()
+        time.sleep(0.4)
+        after = self._dialog_entry()
+        return after if before and after and all(before[key] == after[key] for key in "xywh") else None
+
     def _dialog_entry(self) -> dict[str, Any] | None:
         names = ("__tk_filedialog", "__tk_choosedir")
-        entries = (one for path, one in self.look().items() if any(name in path for name in names) and "value" in one)
+        entries = (
+            one for path, one in self.look().items() if any(name in path for name in names) and path.endswith(".ent")
+        )
         return next(entries, None)
 
     def picture(self, name: str) -> None:

@@ -56,7 +56,8 @@ def submit(window, *files: Path) -> None:
     window.wait_for(lambda: window.text("send.buttons.submit").endswith(")"), "ready cases")
     window.keys("ctrl+Return")
     window.press("confirm.body.buttons.choice1")
-    window.wait_for(lambda: not window.text("send.buttons.submit").endswith(")"), "submitted")
+    window.wait_for(lambda: "submitted" in [row[3] for row in window.rows("send.cases")], "submitted")
+    window.wait_for(lambda: not window.find("progress"), "no progress window any more")
 
 
 def status(grid) -> list[str]:
