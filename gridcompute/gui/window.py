@@ -129,6 +129,58 @@ class GUI:
         self.views: list[Any] = []
         self.root.update()
 
+    # Names of the documentation for what stands in the views.
+
+    @property
+    def app_combobox(self) -> ttk.Combobox:
+        """The widget associated with `application`."""
+        return self.send_cases.app_combobox
+
+    @property
+    def tree_cases(self) -> ttk.Treeview:
+        """The widget with the cases to submit."""
+        return self.send_cases.table.tree
+
+    @property
+    def tree_my_cases(self) -> ttk.Treeview:
+        """The widget with *my cases*."""
+        return self.my_cases.table.tree
+
+    @property
+    def tree_my_process(self) -> ttk.Treeview:
+        """The widget with *my processes*."""
+        return self.my_processes.table.tree
+
+    @property
+    def cases_refresh_label(self) -> ttk.Label:
+        """The label with the time of the last refresh of *my cases*."""
+        return self.my_cases.cases_refresh_label
+
+    @property
+    def cases_status_label(self) -> ttk.Label:
+        """The label with the status of the last refresh of *my cases*."""
+        return self.my_cases.cases_status_label
+
+    @property
+    def cases_dict(self) -> dict[str, list[str]]:
+        """Id of a row of the cases to submit -> the input files of its case."""
+        return {row["id"]: row["files"] for row in self.state.sends.values()}
+
+    @property
+    def my_process_pid_id(self) -> dict[int, str]:
+        """Process id -> id of its row in *my processes*."""
+        return {row["pid"]: row["id"] for row in self.state.processes.values() if row.get("pid")}
+
+    @property
+    def progress_bar(self) -> ttk.Progressbar | None:
+        """The bar of the progress window, None while there is none."""
+        return self.progress_window.progress_bar if self.progress_window is not None else None
+
+    @property
+    def progress_label(self) -> ttk.Label | None:
+        """The text of the progress window, None while there is none."""
+        return self.progress_window.progress_label if self.progress_window is not None else None
+
     # Making the window.
 
     def _make_root(self) -> ttk.App:
@@ -322,6 +374,13 @@ class GUI:
             view.add_radiobutton(
                 label=text, underline=place, variable=self.theme, value=value, command=self._choose_theme
             )
+        view.add_separator()
+        self.size = tk.StringVar(self.root, str(self.preferences.get("scaling") or "automatic"))
+        sizes = ttk.Menu(view, tearoff=False)
+        for value in ("automatic", "100", "125", "150", "200"):
+            label = "As the screen says" if value == "automatic" else f"{value} %"
+            sizes.add_radiobutton(label=label, variable=self.size, value=value, command=self._choose_size)
+        view.add_cascade(label="Size", underline=0, menu=sizes)
         self._menu(
             bar,
             "&Help",
@@ -755,7 +814,8 @@ class GUI:
     def _added(self, failed: list[tuple[str, Exception]]) -> None:
         self.close_progress()
         for file, error in failed:
-            self.state.add_failed(self.application.get(), file, _plain(error))
+            said = _plain(error)
+            self.state.add_failed(self.application.get(), file, said.partition(f"{file}: ")[2] or said)
             self._log_failure(error)
 
     def remove_selected(self) -> None:
@@ -1155,16 +1215,25 @@ class GUI:
         self._remember(theme=self.theme.get())
         self.set_theme(self.theme.get())
 
+    def _choose_size(self) -> None:
+        chosen = self.size.get()
+        self._remember(scaling=None if chosen == "automatic" else int(chosen), geometry="")
+        self.info("The size changes when the window is opened the next time.")
+
     def set_theme(self, wanted: str, root: ttk.App | None = None) -> None:
         """`wanted` is light, dark or system."""
         if wanted == "system":
-            self._ask_system_theme()
+            (root or self.root).after(0, self._follow_system)
         else:
             self._use_mode(wanted, root)
 
-    def _ask_system_theme(self) -> None:
+    def _follow_system(self) -> None:
+        """Take the desktop's choice, now and when it changes."""
+        if self._gone or self.preferences.get("theme", "system") != "system":
+            return
         from gridcompute.machine import desktop
 
+        self.root.after(30_000, self._follow_system)
         self.call(self.short, desktop.prefers_dark, then=lambda dark: self._use_mode("dark" if dark else "light"))
 
     def _use_mode(self, mode: str, root: ttk.App | None = None) -> None:

@@ -180,12 +180,16 @@ class Window:
         for _ in range(3):  # the dialog may take the keyboard a moment after it is seen
             entry = self.wait_for(self._still_entry, "a file dialog that stands still")
             self.screen.click(entry["x"] + entry["w"] / 2, entry["y"] + entry["h"] / 2)
-            self.screen.key("ctrl+a", "Delete")
+            self.screen.key("End", "shift+Home", "Delete")
             self.screen.type(text)
             with contextlib.suppress(AssertionError):
                 wait_for(lambda: (self._dialog_entry() or {}).get("value") == text, 5)
                 break
         self.screen.key("Return")
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: self._dialog_entry() is None, 3)
+            return
+        self.screen.key("Return")  # of a folder: the first went there, the second takes it
         self.wait_for(lambda: self._dialog_entry() is None, "the dialog gone")
 
     def _still_entry(self) -> dict[str, Any] | None:

@@ -92,7 +92,9 @@ def test_what_send_and_process_said_when_they_failed(open_window, slow_grid, inp
     window.press("lending.more")
     wait_for(lambda: any(one.startswith("error:") for one in status(slow_grid)), 40)
     window.open_tab("My cases")
-    window.wait_for(lambda: window.rows("mycases.cases")[0][2].startswith("error"), "the error in the list")
+    window.wait_for(
+        lambda: [row[2][:5] for row in window.rows("mycases.cases")][:1] == ["error"], "the error in the list"
+    )
     window.press_row("mycases.cases", 0)
     window.press("mycases.buttons.output")
     window.wait_for(
