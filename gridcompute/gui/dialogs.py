@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tkinter as tk
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ class Dialog(tk.Toplevel):
 
     def __init__(self, master: tk.Misc, title: str, *, name: str, resizable: bool = False):
         super().__init__(master, name=name)
+        self._pending = ""
         self.withdraw()
         self.title(f"{title} - {config.title_windows}")
         self.transient(master.winfo_toplevel())
@@ -41,19 +43,25 @@ class Dialog(tk.Toplevel):
         self.deiconify()
         self.lift()
         if modal:
-            self.after(20, self._grab)
+            self._grab()
         (focus or self).focus_set()
 
     def _grab(self) -> None:
+        """Take the mouse as soon as the window is seen, without a loop of our own that waits for it."""
         try:
-            self.wait_visibility()
-            self.grab_set()
-        except tk.TclError:  # closed meanwhile, or another program holds the mouse for a moment
+            if self.winfo_viewable():
+                self.grab_set()
+                return
+        except tk.TclError:  # another program holds the mouse for a moment
             pass
+        self._pending = self.after(30, self._grab)
 
     def close(self, value: Any) -> None:
-        self.grab_release()
-        self.destroy()
+        if self._pending:
+            self.after_cancel(self._pending)
+        with contextlib.suppress(tk.TclError):  # Tk has forgotten one of its commands; the window is gone all the same
+            self.grab_release()
+            self.destroy()
 
 
 class Question(Dialog):

@@ -61,4 +61,8 @@ def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(open_windo
     assert {path.name: path.read_bytes() for path in inputs.iterdir()} == before
     assert len(counter_grid.documents(status="received")) == 12
 
+    # and who did it
+    window.open_tab("Grid")
+    window.wait_for(lambda: any(row[0] == "PC-1" for row in window.rows("gridtab.machines")), "this machine")
+    window.picture("grid")
     assert window.terminate() == 0
