@@ -15,6 +15,7 @@ from gridcompute.errors import (
     ShareAway,
     VersionRefused,
 )
+from gridcompute.gui import texts
 from gridcompute.gui.face import Face, plain
 from gridcompute.gui.first_run import NewGrid, demo_grid
 
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+
+def _instance(settings: dict[str, str]) -> str:
+    """The instance, where it is not the usual one."""
+    name = settings["instance"]
+    return f", instance {texts.short(name, 12)}" if name != "0" else ""
 
 
 class Connecting(Face):
@@ -58,7 +65,8 @@ class Connecting(Face):
         assert server is not None
         with_send = server.applications_with_send()
         return {
-            "grid": f"{server.server_path}  ·  {server.settings['user group']}, instance {server.settings['instance']}",
+            "grid": f"{server.server_path.name}  ·  {server.settings['user group']}{_instance(server.settings)}",
+            "path": str(server.server_path),
             "machine": server.machine,
             "user": server.party.user,
             "applications": {name: server.description(name) for name in sorted(with_send)},
@@ -73,11 +81,13 @@ class Connecting(Face):
         self._take_offer(offered)
         self.state.leave_trouble("window")
         self.event_queue.put({"type": "populate"})
+        log.info("Connected to %s (%s).", offered["path"], offered["grid"])
         self.state.say("info", f"Connected to {offered['grid']}.")
         self._restore_lending()
 
     def _take_offer(self, offered: dict[str, Any]) -> None:
         current = self.state
+        current.grid_path = offered["path"]
         current.grid_name, current.machine, current.user = offered["grid"], offered["machine"], offered["user"]
         current.applications, current.allowed = offered["applications"], offered["allowed"]
         if self.application.get() not in current.applications:

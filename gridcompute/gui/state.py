@@ -133,7 +133,7 @@ class State:
         self.machine, self.user = machine, user
         self.phase = "starting"
         """starting, choosing (no grid is named), connecting, ready, closing."""
-        self.grid_name = ""
+        self.grid_name = self.grid_path = ""
         self.applications: dict[str, str] = {}
         """Applications that can be submitted to, with their descriptions."""
         self.allowed: list[str] = []

@@ -69,7 +69,7 @@ class Telling(Face):
         Reading(
             self.root,
             "About",
-            [("About", help_texts.about(self.state.grid_name, self.home.path))],
+            [("About", help_texts.about(self.state.grid_path, self.home.path))],
             name="about",
             size=(70, 14),
         )

@@ -532,7 +532,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             parts.append(f"{texts.number(len(self.state.processes), 'case')} of the grid running on this computer")
         if self.state.of_kind(state.SENDING):
             parts.append("a submission")
-        if self.own_server.running and "demo" not in self.state.grid_name:
+        if self.own_server.running and not self.state.grid_path.startswith(str(self.home.path)):
             parts.append("the database of the grid, which this computer serves")
         return " and ".join(parts)
 

@@ -79,11 +79,12 @@ class Screen:
     def type(self, text: str) -> None:
         self.do("type", "--delay", 8, text)
 
-    def picture(self, path: Path) -> None:
+    def picture(self, path: Path, place: tuple[int, int, int, int] | None = None) -> None:
+        """Save what is on the screen, or at `place`: left, upper, right and lower edge."""
         from PIL import ImageGrab
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        ImageGrab.grab(xdisplay=self.display).save(path, optimize=True)
+        ImageGrab.grab(xdisplay=self.display).crop(place).save(path, optimize=True)
 
 
 class Window:
@@ -210,7 +211,8 @@ class Window:
         """Keep what is on the screen, for the documentation if that is asked for."""
         time.sleep(0.25)  # the drawing that follows the last event, not a result
         folder = pictures if os.environ.get(keep_pictures) else self._map.parent / "pictures"
-        self.screen.picture(folder / f"{name}.png")
+        left, upper, width, height = self.look()["window"]
+        self.screen.picture(folder / f"{name}.png", (left, upper - 45, left + width, upper + height))
 
     # Its end.
 

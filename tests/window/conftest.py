@@ -51,4 +51,4 @@ def open_window(a_screen: Screen, tmp_path: Path) -> Iterator[Callable[..., Wind
 def counter_grid(make_grid) -> Grid:
     """A grid with the tutorial's demo application."""
     scripts = {path.name: path.read_text("utf-8") for path in random_counter.iterdir() if path.is_file()}
-    return make_grid(apps={"Random Counter": scripts}, machines=["PC-1"])
+    return make_grid(apps={"Random Counter": scripts}, machines=["PC-1"], instance="tutorial")

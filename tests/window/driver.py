@@ -104,7 +104,9 @@ def main() -> None:
 
     def watch(gui) -> None:
         def write() -> None:
-            found: dict = {"title": gui.root.title(), "phase": gui.state.phase}
+            root = gui.root
+            found: dict = {"title": root.title(), "phase": gui.state.phase}
+            found["window"] = [root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()]
             walk(gui.root, ".", found)
             aside = options.map.with_suffix(".aside")
             aside.write_text(json.dumps(found), "utf-8")
