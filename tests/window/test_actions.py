@@ -54,6 +54,7 @@ def submit(window, *files: Path) -> None:
     window.keys("ctrl+o")
     window.choose_files(*files)
     window.wait_for(lambda: window.text("send.buttons.submit").endswith(")"), "ready cases")
+    window.wait_for(lambda: not window.find("progress"), "every file was looked at")
     window.keys("ctrl+Return")
     window.press("confirm.body.buttons.choice1")
     window.wait_for(lambda: "submitted" in [row[3] for row in window.rows("send.cases")], "submitted")

@@ -28,6 +28,7 @@ def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(open_windo
     window.choose_files(*sorted(inputs.iterdir()))
     window.wait_for(lambda: len(window.rows("send.cases")) > 5, "cases in the list")
     window.wait_for(lambda: "(12)" in window.text("send.buttons.submit"), "12 cases ready")
+    window.wait_for(lambda: not window.find("progress"), "every file was looked at")
     window.picture("send-cases")
 
     # 6: submit and confirm
