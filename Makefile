@@ -18,7 +18,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 
 DEMO_PACKAGES := calculix-ccx
-TEST_PACKAGES := $(DEMO_PACKAGES) xvfb xdotool faketime libfaketime samba smbnetfs fuse iproute2 openssh-server
+TEST_PACKAGES := $(DEMO_PACKAGES) xvfb xdotool openbox faketime libfaketime samba smbnetfs fuse iproute2 openssh-server
 PYTEST := $(BIN)/python -m pytest --basetemp=.made/pytest
 
 .PHONY: demo test test-long check benchmark clean demo-packages test-packages

@@ -128,6 +128,12 @@ send_time_limit = 600.0
 receive_time_limit = 3600.0
 """Seconds that `receive_case` may take."""
 
+rest_limit = 600.0
+"""Seconds for which a case rests while its machine's owner needs the computer, before it goes back to the grid."""
+
+presence_kept = 7 * 86_400.0
+"""Seconds after its last sign of life for which a machine is still shown."""
+
 environment_server = "GRIDCOMPUTE_SERVER"
 """Variable of the environment that names the shared folder."""
 

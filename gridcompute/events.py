@@ -120,3 +120,8 @@ def activity(daemon: str, *, running: int, waiting: int, claimed: int = 0) -> Ev
 def daemon_ended(daemon: str, expected: bool) -> Event:
     """A daemon's process is gone; unexpected ones are started again by the Server."""
     return {"type": "daemon ended", "daemon": daemon, "expected": expected}
+
+
+def cases_changed() -> Event:
+    """Some case of the grid changed: a list that shows cases is worth reading again. Holds no data."""
+    return {"type": "cases changed"}

@@ -37,7 +37,7 @@ from gridcompute.errors import (
 from gridcompute.grid import applications, cases
 from gridcompute.grid.applications import Application
 from gridcompute.grid.cases import Case, Party
-from gridcompute.grid.database import Database, object_id
+from gridcompute.grid.database import Database, Doorbell, object_id
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import SharedFolder
 from gridcompute.machine.home import Home
@@ -70,6 +70,13 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, ImportError, OSError):  # an account without a name, as containers have them
         return f"user{os.getuid()}" if hasattr(os, "getuid") else "user"
+
+
+def check_grid(folder: Path) -> None:
+    """Raise what is wrong with a shared folder that somebody chose; nothing if it is a grid's."""
+    share = SharedFolder(folder)
+    share.check()
+    share.read_settings()
 
 
 def program_folder() -> Path:
@@ -214,6 +221,9 @@ class Server:
         self._settings: Settings | None = None
         self._daemons: dict[str, DaemonProcess] = {}
         self._activity: dict[str, tuple[int, int]] = {}
+        self.lending_rules: dict[str, Any] = {}
+        self.watched = False
+        """Whether somebody looks at what running cases use; set before `create_daemons`."""
         self.server_functions: dict[str, dict[str, Any]] = {}
         self.software_allowed_to_run: set[str] = set()
         self.scanned: dict[str, Application] = {}
@@ -334,6 +344,18 @@ class Server:
     def applications_with_receive(self) -> dict[str, str]:
         """Application -> path of its receive.py."""
         return self._applications_with("receive")
+
+    def description(self, application: str) -> str:
+        """What the author says of an application, in its application.txt."""
+        try:
+            return self._application(application).settings.description
+        except GridComputeError as exc:
+            self.hear(events.warning(str(exc)))
+            return ""
+
+    def own_folder(self, area: str) -> Path:
+        """My folder in `area`, which is Cases or Results; it may not be there yet."""
+        return self.share.own_folder(area, self.party.user, self.party.machine)
 
     def access_mongodb(self) -> None:
         """Connect to the database and prove that user and password are right."""
@@ -544,6 +566,41 @@ class Server:
             self.hear(events.add_my_case(case_row(case)))
         return found
 
+    def look(self) -> dict[str, Any]:
+        """What *my cases* shows, in one value: `rows`, and how many are `to_process` and `to_receive`."""
+        rows = [case_row(case) for case in self.cases()]
+        waiting = [row for row in rows if row["status"] == cases.TO_PROCESS]
+        places = self.mongodb.positions() if waiting else {}
+        for row in waiting:
+            row["position"] = places.get(row["id"], 0)
+        running = sum(row["status"] == cases.PROCESSING for row in rows)
+        processed = sum(row["status"] == cases.PROCESSED for row in rows)
+        return {"rows": rows, "to_process": len(waiting) + running, "to_receive": processed}
+
+    def look_at_grid(self, hours: int = 12) -> dict[str, Any]:
+        """Who is there, the queue of each application, and the cases that each machine finished in the last hours.
+
+        `machines` holds those that gave a sign of life and those that Software_Per_Machine.csv names; `age` is the
+        seconds since the last sign, None for none. `history` holds machine, hour (UTC) and number.
+        """
+        machines = self.mongodb.present()
+        there = {one["machine"].casefold() for one in machines}
+        for name, allowed in self.share.read_software().items():
+            if name.casefold() not in there:
+                applications_of = sorted(allowed)
+                machines.append(
+                    {"machine": name, "user": "", "offered": 0, "busy": 0, "age": None, "applications": applications_of}
+                )
+        now, history = self.mongodb.finished_by_hour(hours)
+        return {"machines": machines, "queue": self.mongodb.queue(), "history": history, "now": now}
+
+    def create_doorbell(self) -> None:
+        """Hear the event ``cases changed`` whenever a case of the grid changes, where the database offers that."""
+        bell = Doorbell(
+            self.mongodb, None, lambda status: self.event_queue.put(events.cases_changed()), self.exit_program
+        )
+        threading.Thread(target=bell.run, name="cases-doorbell", daemon=True).start()
+
     def cancel(self, beginning: str) -> Case:
         """Cancel the case whose id begins so; UsageError if it is not mine or is received or being received."""
         case = self.mongodb.find(beginning)
@@ -602,6 +659,7 @@ class Server:
             party=Party(self.party.machine, self.party.user, self.party.installation, cases.new_token()),
             home=str(self.home.path),
             processes=self.daemon_dedicated_process,
+            options={"rules": self.lending_rules, "watched": self.watched},
         )
 
     def create_daemons(self, *, process: bool = True, receive: bool = True) -> None:
@@ -623,6 +681,12 @@ class Server:
         self.daemon_dedicated_process = self._dedicated()
         if "process" in self._daemons:
             self._daemons["process"].send("processes", self.daemon_dedicated_process)
+
+    def set_lending_rules(self, rules: dict[str, Any]) -> None:
+        """When this computer lends its processes: the fields of `gridcompute.machine.lending.Rules`."""
+        self.lending_rules = rules
+        if "process" in self._daemons:
+            self._daemons["process"].send("rules", rules)
 
     def answer(self, yes: bool) -> None:
         """The user's answer to the event ``terminate process?``."""
@@ -702,6 +766,7 @@ def case_row(case: Case) -> dict[str, Any]:
         "processor": case.processor_machine,
         "attempt": case.attempt,
         "priority": case.priority,
+        "position": 0,
         "submitted": case.submitted,
         "started": case.started,
         "returned": case.returned,

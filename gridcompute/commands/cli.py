@@ -244,8 +244,19 @@ def _number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def _window(options: argparse.Namespace) -> int:
-    _parser().print_help(sys.stderr)
-    return WRONG
+    from gridcompute.gui.start import start
+
+    return start(options.home, server=options.server, machine=options.machine, make_grid=make_grid)
+
+
+def make_grid(folder: Path, *, mongodb_server: str, user_group: str, password: str, machine: str) -> None:
+    """A shared folder for a new grid, as *init* makes it, without a word on the terminal."""
+    from gridcompute.commands import new_grid
+
+    settings = new_grid.checked_settings(mongodb_server, user_group, password, "0")
+    solver, _ = new_grid.find_solver()
+    software = [new_grid.RANDOM_COUNTER, new_grid.CALCULIX] if solver else [new_grid.RANDOM_COUNTER]
+    new_grid.make_shared_folder(folder, settings, {machine: software})
 
 
 def _demo(options: argparse.Namespace) -> int:

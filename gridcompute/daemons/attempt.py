@@ -41,6 +41,7 @@ class Attempt:
     running_since: float | None = None  # monotonic moment at which process_case began, or was resumed
     ran: float = 0.0  # seconds it ran before the last pause
     paused: bool = False
+    held: bool = False  # paused by a person, so that a raised number does not resume it
     ending: str = ""  # why we end it: "time limit", "quit", "terminated", "lost"; empty while it may run
     outcome: dict[str, Any] | None = None
     ended: dict[str, Any] | None = None

@@ -12,6 +12,7 @@ import queue
 import shutil
 import time
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,6 +37,7 @@ from gridcompute.grid.cases import Archive, Case
 from gridcompute.grid.database import object_id
 from gridcompute.grid.shared_folder import Prepared
 from gridcompute.machine.home import Home
+from gridcompute.machine.lending import Rules, why_not_take_now, why_rest_now
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,34 @@ class Bench:
         return now < self._until.get(application, 0.0)
 
 
+class Lending:
+    """The lending rules as the daemon keeps them: looked at every other second."""
+
+    def __init__(self, rules: Rules):
+        self.rules = rules
+        self.next_look = 0.0
+        self.resting = ""
+        """Why what runs is paused."""
+        self.told = ""
+        """Why nothing is taken; what runs may go on."""
+        self._since: float | None = None
+
+    def look(self, now: float) -> None:
+        if now < self.next_look:
+            return
+        self.next_look = now + 2.0
+        self.resting = why_rest_now(self.rules)
+        self.told = self.resting or why_not_take_now(self.rules)
+        if not self.resting:
+            self._since = None
+        elif self._since is None:
+            self._since = now
+
+    def too_long(self, now: float) -> bool:
+        """Whether cases have rested so long that another machine should have them."""
+        return self._since is not None and now - self._since > config.rest_limit
+
+
 class ProcessDaemon(Daemon):
     """Claims cases for one machine and sees each attempt to its acknowledged end."""
 
@@ -109,6 +139,12 @@ class ProcessDaemon(Daemon):
         self._activity: tuple[int, int] | None = None
         self._asked_to_terminate = False
         self._next_prune = 0.0
+        self._lending = Lending(Rules.of(orders.options.get("rules")))
+        self._presence: tuple[Any, ...] = ()
+        self._next_presence = 0.0
+        self._telling: Future[None] | None = None
+        self._next_usage = 0.0
+        self._used: dict[str, tuple[float, float]] = {}  # token -> moment, CPU seconds
 
     @staticmethod
     def _ready(wanted: int) -> int:
@@ -125,6 +161,7 @@ class ProcessDaemon(Daemon):
         self._hear_children(now)
         self._drop_lost(now)
         self._end_overtime(now)
+        self._keep_rules(now)
         self._keep_to_number(now)
         self._settle_ended(now)
         self._read_share(now)
@@ -133,6 +170,8 @@ class ProcessDaemon(Daemon):
         self._take_cases(now)
         self._expire_leases(now)
         self._report()
+        self._say_present(now)
+        self._measure(now)
         looking = self.wanted > len(self.attempts)
         return min(self.rest(now, looking=looking), self._soonest(now))
 
@@ -158,6 +197,10 @@ class ProcessDaemon(Daemon):
                 self.look_soon()
             elif name == "answer":
                 self._terminate_all(bool(arguments[0]))
+            elif name == "rules":
+                self._lending.rules = Rules.of(arguments[0])
+                self._lending.next_look = 0.0
+                self.look_soon()
             elif name in ("pause", "resume", "terminate"):
                 self._act_on(name, str(arguments[0]), now)
 
@@ -169,6 +212,7 @@ class ProcessDaemon(Daemon):
     def _act_on(self, name: str, case_id: str, now: float) -> None:
         for attempt in self.attempts.values():
             if str(attempt.case.id) == case_id:
+                attempt.held = name == "pause"
                 if name == "pause":
                     attempt.pause(now)
                 elif name == "resume":
@@ -260,18 +304,31 @@ class ProcessDaemon(Daemon):
     def _keep_to_number(self, now: float) -> None:
         """Pause the newest cases above the wanted number, resume the oldest below it; at zero ask about the rest."""
         alive = sorted((a for a in self.attempts.values() if a.ended is None), key=lambda a: a.started)
+        number = 0 if self._lending.resting else self.wanted
         for position, attempt in enumerate(alive):
             if attempt.ending:
                 continue
-            if position >= self.wanted and not attempt.paused:
+            if position >= number and not attempt.paused:
                 attempt.pause(now)
                 self._show(attempt)
-            elif position < self.wanted and attempt.paused:
+            elif position < number and attempt.paused and not attempt.held:
                 attempt.resume(now)
                 self._show(attempt)
         if self.wanted == 0 and alive and not self._asked_to_terminate:
             self._asked_to_terminate = True
             self.tell(events.terminate_process(len(alive)))
+
+    def _keep_rules(self, now: float) -> None:
+        """What the lending rules say: cases rest while their owner needs the computer, and go back after a while."""
+        told = self._lending.told
+        self._lending.look(now)
+        if self._lending.told != told:
+            log.info("Lending rests: %s", self._lending.told) if self._lending.told else log.info("Lending goes on.")
+            self.tell(events.state(self.name, "resting", self._lending.told))
+            self.look_soon()
+        if self._lending.too_long(now):
+            for attempt in self.attempts.values():
+                self._end_attempt(attempt, "quit")
 
     # The end of an attempt.
 
@@ -549,7 +606,7 @@ class ProcessDaemon(Daemon):
 
     def _take_cases(self, now: float) -> None:
         free = self.wanted - len(self.attempts)
-        if free <= 0 or not self._seen_share or self._leftovers or not self.due_to_look(now):
+        if free <= 0 or self._lending.told or not self._seen_share or self._leftovers or not self.due_to_look(now):
             return
         if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
             return
@@ -695,6 +752,44 @@ class ProcessDaemon(Daemon):
             self._activity = activity
             self.tell(events.activity(self.name, running=activity[0], waiting=activity[1]))
 
+    def _measure(self, now: float) -> None:
+        """For a window: what each case uses of processor and memory, every two seconds."""
+        if not self.orders.options.get("watched") or not self.attempts or now < self._next_usage:
+            return
+        self._next_usage = now + 2.0
+        self.work(self._tell_usage, now)
+
+    def _tell_usage(self, now: float) -> None:
+        seen: dict[str, tuple[float, float]] = {}
+        for token, attempt in list(self.attempts.items()):
+            if attempt.child is None or attempt.ended is not None:
+                continue
+            usage = attempt.child.usage()
+            seen[token] = (now, usage.cpu)
+            before, cpu = self._used.get(token, (now, usage.cpu))
+            share = max(0.0, usage.cpu - cpu) / (now - before) if now > before else 0.0
+            self.tell(events.change_my_process(str(attempt.case.id), cpu=share, memory=usage.memory))
+        self._used = seen
+
+    def _say_present(self, now: float) -> None:
+        """For everybody's windows: this machine is there, and what it offers. Each period, and soon after a change."""
+        if self.trouble.blocks(DATABASE_AWAY, now) or (self._telling is not None and not self._telling.done()):
+            return
+        offered = 0 if self._lending.told else self.wanted
+        presence = (offered, len(self.attempts), tuple(sorted(self.allowed.applications)))
+        if now < self._next_presence and (
+            presence == self._presence or now < self._next_presence - self.settings.heartbeat_frequency + 2.0
+        ):
+            return
+        self._presence, self._next_presence = presence, now + self.settings.heartbeat_frequency
+        self._telling = self.work(self._write_presence, *presence)
+
+    def _write_presence(self, offered: int, busy: int, names: tuple[str, ...]) -> None:
+        try:
+            self.database.say_present(self.party, offered=offered, busy=busy, applications=names)
+        except GridComputeError as exc:  # a courtesy to the others; the next beat meets the trouble by name
+            log.debug("The presence of this machine was not written: %s", exc)
+
     # The end.
 
     def give_back(self) -> None:
@@ -714,6 +809,10 @@ class ProcessDaemon(Daemon):
         if self.attempts:
             log.warning("%d cases could not be given back in time; the next start does it.", len(self.attempts))
         self.children.close(max(0.0, deadline - clock.monotonic()) and 0.5)
+        if DATABASE_AWAY not in self.trouble and clock.monotonic() < deadline:
+            leaving = self.work(self._write_presence, 0, 0, self._presence[2] if self._presence else ())
+            with contextlib.suppress(FutureTimeout):
+                leaving.result(0.5)
 
 
 def run_daemon_process(orders: Orders, connection: Connection) -> None:

@@ -21,7 +21,7 @@ import struct
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pymongo
@@ -68,6 +68,11 @@ _INDEXES: list[tuple[str, list[tuple[str, int]], Document]] = [
     ("receiver", [("receiver.token", 1)], {"partialFilterExpression": {"receiver.token": {"$exists": True}}}),
     ("holder", [("holder.installation", 1)], {"partialFilterExpression": {"holder.installation": {"$exists": True}}}),
     ("removing", [("origin.installation", 1)], {"partialFilterExpression": {"files": "removing"}}),
+    (
+        "finished",
+        [("user_group", 1), ("instance", 1), ("processors.time.end", 1)],
+        {"partialFilterExpression": {"processors.time.end": {"$exists": True}}},
+    ),
     ("alone", [("user_group", 1), ("instance", 1)], {"partialFilterExpression": {"alone": True}}),
 ]
 
@@ -207,6 +212,7 @@ class Database:
         self._database = database
         self._cases = database["cases"]
         self._versions = database["versions"]
+        self._machines = database["machines"]
         self._scope = {"user_group": settings.user_group, "instance": settings.instance}
         self._counter = int.from_bytes(os.urandom(2), "big")
         self._random = os.urandom(5)
@@ -1015,7 +1021,63 @@ class Database:
         if unreceived:
             query["status"] = {"$ne": cases.RECEIVED}
         with self._asked("read the cases"):
-            return [Case.of(one) for one in self._cases.find(query, _LIST_FIELDS).sort("_id", 1).limit(limit)]
+            # Small batches: decoding one holds the interpreter's lock, which a window in this process would feel.
+            found = self._cases.find(query, _LIST_FIELDS, batch_size=500).sort("_id", 1).limit(limit)
+            return [Case.of(one) for one in found]
+
+    def positions(self, limit: int = 20_000) -> dict[str, int]:
+        """Id -> place in the queue of its application, from 1, of the first `limit` waiting cases of the group."""
+        query = {**self._scope, "status": cases.TO_PROCESS}
+        found: dict[str, int] = {}
+        lengths: dict[str, int] = {}
+        with self._asked("read the queue"):
+            waiting = self._cases.find(query, {"application": 1}, batch_size=500)
+            for one in waiting.sort([("application", 1), ("priority", -1), ("_id", 1)]).hint("claim").limit(limit):
+                place = lengths[one["application"]] = lengths.get(one["application"], 0) + 1
+                found[str(one["_id"])] = place
+        return found
+
+    def say_present(self, party: Party, *, offered: int, busy: int, applications: Collection[str]) -> None:
+        """This machine is there now, and offers so many processes, so many of them busy."""
+        name = {**self._scope, "installation": party.installation, "machine": party.machine}
+        told = {"user": party.user, "offered": offered, "busy": busy, "applications": sorted(applications)}
+        update = [{"$set": {**{key: literal(value) for key, value in told.items()}, "seen": "$$NOW"}}]
+        with self._asked("say that this machine is there"):
+            self._machines.update_one(name, update, upsert=True)
+
+    def present(self) -> list[Document]:
+        """Machines of the grid that gave a sign of life in the last days, with its `age` in seconds."""
+        pipeline: list[Document] = [
+            {"$match": self._scope},
+            {"$set": {"age": {"$divide": [{"$subtract": ["$$NOW", "$seen"]}, 1000]}}},
+            {"$match": {"age": {"$lt": config.presence_kept}}},
+            {"$project": {"_id": 0, "machine": 1, "user": 1, "offered": 1, "busy": 1, "applications": 1, "age": 1}},
+            {"$sort": {"machine": 1}},
+        ]
+        with self._asked("read which machines are there"):
+            return list(self._machines.aggregate(pipeline))
+
+    def finished_by_hour(self, hours: int) -> tuple[datetime, list[Document]]:
+        """The server's moment, and for each machine and hour (UTC) the number of cases processed since."""
+        now = self.server_time()
+        first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours - 1)
+        hour = {"$dateToString": {"format": "%Y-%m-%dT%H:00:00+00:00", "date": "$processors.time.end"}}
+        pipeline: list[Document] = [
+            {"$match": {**self._scope, "processors.time.end": {"$gte": first}}},
+            {"$match": {"status": {"$in": [cases.PROCESSED, cases.RECEIVED]}}},
+            {"$project": {"hour": hour, "machine": {"$arrayElemAt": ["$processors.processor_list.machine", -1]}}},
+            {"$group": {"_id": {"machine": "$machine", "hour": "$hour"}, "number": {"$sum": 1}}},
+        ]
+        with self._asked("count the finished cases"):
+            rows = self._cases.aggregate(pipeline, hint="finished")
+            return now, [
+                {
+                    "machine": row["_id"].get("machine") or "",
+                    "hour": datetime.fromisoformat(row["_id"]["hour"]),
+                    "number": row["number"],
+                }
+                for row in rows
+            ]
 
     def each_case(self) -> Iterator[Document]:
         """Every document of the group's cases, oldest first, with all fields but the output: for the report."""
@@ -1100,19 +1162,27 @@ class Doorbell:
     """
 
     def __init__(
-        self, database: Database, statuses: Collection[str], ring: Callable[[str], None], stop: threading.Event
+        self, database: Database, statuses: Collection[str] | None, ring: Callable[[str], None], stop: threading.Event
     ):
-        self.database, self.statuses, self._ring, self._stop = database, sorted(statuses), ring, stop
+        """`statuses` None rings for whatever happens to a case of the grid."""
+        self.database, self._ring, self._stop = database, ring, stop
+        self.statuses = None if statuses is None else sorted(statuses)
         self.listening = False
 
     def _pipeline(self) -> list[Document]:
         whole = {f"fullDocument.{key}": value for key, value in self.database._scope.items()}
+        if self.statuses is None:  # an update tells no group: one of another group rings for nothing
+            wanted: Document = {"$exists": True}
+            updated: Document = {"operationType": "update"}
+        else:
+            wanted = {"$in": self.statuses}
+            updated = {"operationType": "update", "updateDescription.updatedFields.status": wanted}
         return [
             {
                 "$match": {
                     "$or": [
-                        {**whole, "fullDocument.status": {"$in": self.statuses}},
-                        {"operationType": "update", "updateDescription.updatedFields.status": {"$in": self.statuses}},
+                        {**whole, "fullDocument.status": wanted},
+                        updated,
                         {"operationType": {"$in": ["drop", "rename", "dropDatabase", "invalidate"]}},
                     ]
                 }

@@ -288,6 +288,10 @@ class SharedFolder:
             raise ArchiveError(f"Refused the path {path!r}: it leads out of the shared folder {self.root}.")
         return self.root.joinpath(*parts)
 
+    def own_folder(self, area: str, user: str, machine: str) -> Path:
+        """Where the archives of `user` on `machine` lie in `area`; nothing is made."""
+        return self.resolve(_folder_of(area, user, machine))
+
     def list_archives(self) -> Iterator[str]:
         """Every file below *Cases* and *Results*, relative to the shared folder. For audits: no daemon lists it."""
         for area in AREAS:

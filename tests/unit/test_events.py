@@ -40,6 +40,7 @@ ours = {
     "case received": (events.case_received("id", "A"), {"id", "application"}),
     "case failed": (events.case_failed("id", "A", "m"), {"id", "application", "message"}),
     "activity": (events.activity("process", running=1, waiting=0), {"daemon", "running", "waiting", "claimed"}),
+    "cases changed": (events.cases_changed(), set()),
     "daemon ended": (events.daemon_ended("process", True), {"daemon", "expected"}),
 }
 

@@ -1,0 +1,189 @@
+"""The long texts of the window: help, licences, about, a case's output. No Tk here."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from gridcompute import config
+from gridcompute.gui import texts
+
+_shipped = (
+    "pymongo",
+    "dnspython",
+    "psutil",
+    "platformdirs",
+    "filelock",
+    "isal",
+    "tqdm",
+    "openpyxl",
+    "et-xmlfile",
+    "ttkbootstrap",
+    "pillow",
+    "tkinterdnd2",
+)
+"""The distributions that the program uses or brings along."""
+
+Pages = list[tuple[str, str]]
+
+
+def help_pages(log_path: Path) -> Pages:
+    """The help, a page for each thing a person wants to do."""
+    return [
+        (
+            "Send cases",
+            "1. Choose an application.\n"
+            "2. Add cases: Ctrl+O for files, or a whole folder, or drop files onto the window. The application makes "
+            "one or several cases of each file; your files are not changed. A file that it can't use stands in the "
+            "list in red with the reason, the others are not lost.\n"
+            "3. Submit the list (Ctrl+Return). Cases with a higher priority (0 to 100) go first.\n\n"
+            "The window may be closed afterwards: cases are processed without it, and come back when it is open again.",
+        ),
+        (
+            "My cases",
+            "The list is live. 'wait #4' is the place in the queue of that application.\n\n"
+            "Click a heading to sort, type into the filter (Ctrl+F) to find; Ctrl, Shift and Ctrl+A select several.\n\n"
+            "Cancel (Del) ends cases, Retry puts failed or cancelled ones back, Output (Return) shows what the "
+            "application printed and its traceback, on whatever machine it ran.\n\n"
+            "A case leaves the list when its results are received; what is done with them is the application's "
+            "business. Random Counter adds a line to gridcompute_output.txt in your home folder.",
+        ),
+        (
+            "My processes",
+            "The large number at the top is how many cases this computer processes at the same time for everybody.\n\n"
+            "Raise it to start or resume cases. Lower it to pause some. At zero you are asked whether what runs is to "
+            "be terminated: then the grid gives it to another machine.\n\n"
+            "Lending rules say when: only while you are away, between these hours, not on battery, with this much "
+            "memory left. Cases of the grid run at low priority and do not disturb your work.",
+        ),
+        (
+            "Keys",
+            "Ctrl+O        add cases\n"
+            "Ctrl+Return   submit the list\n"
+            "Ctrl+R        report\n"
+            "Ctrl+F        filter my cases\n"
+            "Ctrl+L        show or hide the log\n"
+            "Ctrl+1 … 4    the tabs\n"
+            "F5            refresh\n"
+            "Del           remove, cancel or stop what is selected\n"
+            "Return        details of the selected row\n"
+            "Esc           close a dialog, a notice, the filter\n"
+            "F1            this help\n"
+            "Ctrl+Q        quit\n"
+            "Alt and the underlined letter press a button.",
+        ),
+        (
+            "When something is wrong",
+            "A banner says what is away and since when; the window goes on by itself when it is back. Nothing needs "
+            "to be pressed, and no case is lost.\n\n"
+            f"The log file tells everything: {log_path}\n\n"
+            "'gridcompute doctor' in a terminal checks the grid and says what to do.",
+        ),
+    ]
+
+
+def about(grid: str, home: Path) -> str:
+    """Which program this is, and on what it runs."""
+    return (
+        f"{config.program_name} {config.version}\n\n"
+        "Turns the computers of an office or a lab into a grid, with a shared folder and one MongoDB.\n\n"
+        f"{config.copyright}\nLicence: GNU General Public License, version 3\n\n"
+        f"Grid: {grid or 'none yet'}\n"
+        f"Per-user folder: {home}\n"
+        f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
+    )
+
+
+def licence_pages() -> Pages:
+    """The licence of this program, then those of all that is shipped with it, as their authors wrote them."""
+    pages = [(config.program_name, _own_licence())]
+    others = [f"{'=' * 78}\n{name}\n{'=' * 78}\n\n{text}" for name, text in _other_licences()]
+    pages.append(("Shipped with it", "\n\n".join(others)))
+    return pages
+
+
+def _own_licence() -> str:
+    head = (
+        f"{config.copyright}\n\n{config.program_name} is free software: you can redistribute it and/or modify it under "
+        "the terms of the GNU General Public License as published by the Free Software Foundation, version 3 of the "
+        "License. It comes WITHOUT ANY WARRANTY.\n\n"
+    )
+    for path in (Path(__file__).parents[2] / "LICENSE", Path(sys.executable).parent / "LICENSE"):
+        if path.is_file():
+            return head + path.read_text("utf-8")
+    return head + (_licence_of("gridcompute") or "See <https://www.gnu.org/licenses/gpl-3.0.html>.")
+
+
+def _other_licences() -> Pages:
+    found: Pages = []
+    for name in _shipped:
+        text = _licence_of(name)
+        if text:
+            found.append((name, text))
+    python = Path(sys.base_prefix) / "LICENSE.txt"
+    libraries = [Path(sys.base_prefix) / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "LICENSE.txt"]
+    for path in (python, *libraries):
+        if path.is_file():
+            found.append((f"Python {platform.python_version()}", path.read_text("utf-8", "replace")))
+            break
+    else:
+        found.append(("Python", "Python Software Foundation License: https://docs.python.org/3/license.html"))
+    found.append(("Tcl/Tk", "Tcl/Tk License (BSD style): https://www.tcl-lang.org/software/tcltk/license.html"))
+    return found
+
+
+def _licence_of(name: str) -> str:
+    """The texts that a distribution names as its licence; its short name where it brings none."""
+    try:
+        distribution = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return ""
+    wanted = ("LICEN", "COPYING", "NOTICE")
+    files = [one for one in distribution.files or [] if one.name.upper().startswith(wanted)]
+    parts = []
+    for file in files:
+        path = Path(str(file.locate()))
+        if path.is_file() and path.suffix.lower() not in (".py", ".pyc"):
+            parts.append(path.read_text("utf-8", "replace"))
+    about_it = distribution.metadata
+    named = [about_it[key] for key in ("License-Expression", "License") if key in about_it]
+    short = next(filter(None, named), "see the project's page")
+    return "\n\n".join(parts) or f"Version {distribution.version}. Licence: {short}"
+
+
+def case_pages(case: Any) -> Pages:
+    """A case's output, its traceback where it has one, and its attempts."""
+    error = case.error or {}
+    pages: Pages = []
+    trouble = "\n".join(part for part in (error.get("message", ""), error.get("traceback", "")) if part)
+    if trouble:
+        pages.append(("Error", trouble))
+    place = case.output_place or {}
+    shown = len(case.output.encode("utf-8"))
+    head = ""
+    if place.get("bytes", 0) > shown:
+        head = f"(the end of {texts.size(place['bytes'])}; the whole output is on {place.get('machine')})\n\n"
+    pages.append(("Output", head + (case.output or "The application printed nothing yet.")))
+    pages.append(("Case", _facts(case)))
+    return pages
+
+
+def _facts(case: Any) -> str:
+    files = "\n".join(f"  {name}" for name in case.names)
+    more = f"\n  … {case.count} in all" if case.count > len(case.names) else ""
+    attempts = "\n".join(
+        f"  {one.get('machine', '')} ({one.get('user', '')}): {one.get('outcome') or 'not ended'}"
+        for one in case.processors
+    )
+    return (
+        f"Id           {case.id}\n"
+        f"Application  {case.application}\n"
+        f"Status       {case.status}\n"
+        f"Priority     {case.priority}\n"
+        f"Submitted    {texts.moment(case.submitted)} by {case.origin_user} on {case.origin_machine}\n"
+        f"Input        {texts.size(case.input.size) if case.input else ''}\n{files}{more}\n"
+        f"Attempts     {case.attempt}\n{attempts}"
+    )

@@ -1,0 +1,90 @@
+"""How values are said to people: sizes, moments, times, statuses. No Tk here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them: ``1.4 MB``; decimal units, as file managers show them."""
+    if count < 1000:
+        return f"{count:.0f} B"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if count < 999.5 or unit == "TB":
+            return f"{count:.3g} {unit}"
+    raise AssertionError
+
+
+def duration(seconds: float | None) -> str:
+    """``0:07``, ``12:34``, ``3:05:09``; empty for None."""
+    if seconds is None:
+        return ""
+    whole = max(0, int(seconds))
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
+
+
+def moment(when: datetime | None, now: datetime | None = None) -> str:
+    """A moment in local time: the time alone for today, with the date otherwise; empty for None."""
+    if when is None:
+        return ""
+    local = when.astimezone()
+    today = (now or datetime.now().astimezone()).astimezone()
+    return local.strftime("%H:%M:%S" if local.date() == today.date() else "%Y-%m-%d %H:%M")
+
+
+def number(count: int, one: str, many: str = "") -> str:
+    """``1 case``, ``12,000 cases``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def percent(fraction: float) -> str:
+    return f"{max(0.0, min(1.0, fraction)):.0%}"
+
+
+def files(names: Sequence[str], count: int = 0) -> str:
+    """The first name and how many more there are."""
+    total = max(count, len(names))
+    if not names:
+        return "(no file)"
+    first = PurePath(names[0]).name
+    return first if total < 2 else f"{first} and {total - 1} more"
+
+
+def status(row: Mapping[str, Any]) -> str:
+    """The status of a case with its position in the queue: ``wait #4``."""
+    if row["status"] == "to process":
+        return f"wait #{row['position']:,}" if row.get("position") else "wait"
+    return str(row["status"]).replace("\n", " ")
+
+
+def progress(row: Mapping[str, Any]) -> str:
+    """How far a case is, as the application reported it."""
+    told = row.get("progress") or {}
+    if row["status"] != "processing" or not told:
+        return ""
+    return ": ".join(part for part in (percent(told.get("fraction", 0.0)), told.get("text", "")) if part)
+
+
+def short(text: str, limit: int) -> str:
+    """A long path or name with its middle left out."""
+    if len(text) <= limit:
+        return text
+    front = limit // 3
+    return f"{text[:front]}…{text[len(text) - limit + front + 1 :]}"
+
+
+def first_sentence(message: str, limit: int = 140) -> str:
+    """The beginning of a message that fits in one line of a list."""
+    line = " ".join(message.split())
+    return line if len(line) <= limit else line[: limit - 1].rstrip() + "…"
+
+
+def kind(status_text: str) -> str:
+    """The status without an error's reason, which colours a row."""
+    return "error" if status_text.startswith("error:") else status_text

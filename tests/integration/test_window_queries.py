@@ -1,0 +1,64 @@
+"""What a window reads of a real MongoDB: places in the queue, machines that are there, cases finished by hour."""
+
+from __future__ import annotations
+
+import pytest
+
+from gridcompute.grid.cases import Archive, Party
+from gridcompute.grid.database import Database
+
+anna = Party("PC-1", "anna", "installation-1", "agent-1")
+
+
+@pytest.fixture
+def database(settings):
+    made = Database(settings)
+    made.ensure_indexes()
+    yield made
+    made.close()
+
+
+def submit(database: Database, application: str, priority: int = 50) -> str:
+    (case_id,), moment = database.new_ids(1)
+    archive = Archive(f"Cases/{case_id}.zip", 10, "0" * 64)
+    database.submit(
+        [
+            database.case_document(
+                case_id, moment, application, anna, archive, submission="s", priority=priority, names=["in.txt"]
+            )
+        ]
+    )
+    return str(case_id)
+
+
+def test_the_place_in_the_queue_counts_by_application_and_priority(database):
+    first, second = submit(database, "A"), submit(database, "A")
+    urgent, other = submit(database, "A", priority=90), submit(database, "B")
+    assert database.positions() == {urgent: 1, first: 2, second: 3, other: 1}
+    assert len(database.positions(limit=2)) == 2
+
+
+def test_a_machine_is_there_once_with_its_newest_offer(database):
+    database.say_present(anna, offered=4, busy=0, applications=["A"])
+    database.say_present(anna, offered=4, busy=2, applications=["$B", "A"])
+    (machine,) = database.present()
+    assert (machine["machine"], machine["offered"], machine["busy"]) == ("PC-1", 4, 2)
+    assert machine["applications"] == ["$B", "A"] and 0 <= machine["age"] < 60
+
+
+def test_machines_of_another_instance_are_not_seen(database, make_settings):
+    database.say_present(anna, offered=1, busy=0, applications=[])
+    other = Database(make_settings())
+    assert other.present() == []
+    other.close()
+
+
+def test_finished_cases_are_counted_by_machine_and_hour(database):
+    for _ in range(3):
+        submit(database, "A")
+    for number in range(2):
+        case = database.claim(anna, ["A"], f"token-{number}", alone=True)
+        assert database.complete(case.id, f"token-{number}", Archive("Results/r.zip", 1, "0" * 64))
+    now, history = database.finished_by_hour(12)
+    assert [(one["machine"], one["number"]) for one in history] == [("PC-1", 2)]
+    assert abs((now - history[0]["hour"]).total_seconds()) < 3700

@@ -1,0 +1,245 @@
+"""A screen in memory with a window manager, a mouse and a keyboard, and the program's window on it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support.grids import command_environment
+from tests.support.services import missing
+from tests.support.waiting import wait_for
+
+driver = Path(__file__).parents[1] / "window" / "driver.py"
+pictures = Path(__file__).parents[2] / "docs" / "pictures"
+keep_pictures = "GRIDCOMPUTE_PICTURES"
+"""Variable: set, the pictures that tests take replace those of the documentation."""
+
+
+class Screen:
+    """Xvfb with openbox; `width` and `height` in pixels, `dpi` as a real screen would tell."""
+
+    def __init__(self, width: int = 1280, height: int = 900, dpi: int = 96):
+        for program in ("Xvfb", "xdotool", "openbox"):
+            if shutil.which(program) is None:
+                missing(f"{program} is not installed: apt-get install xvfb xdotool openbox")
+        reading, writing = os.pipe()
+        self._server = subprocess.Popen(
+            ["Xvfb", "-displayfd", str(writing), "-screen", "0", f"{width}x{height}x24", "-dpi", str(dpi)]
+            + ["-nolisten", "tcp"],
+            pass_fds=[writing],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(writing)
+        with os.fdopen(reading) as file:
+            self.display = f":{file.readline().strip()}"
+        self._manager = subprocess.Popen(
+            ["openbox"],
+            env={**os.environ, "DISPLAY": self.display},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def close(self) -> None:
+        for process in (self._manager, self._server):
+            process.terminate()
+            process.wait(10)
+
+    def do(self, *arguments: str | int) -> str:
+        """Run xdotool."""
+        done = subprocess.run(
+            ["xdotool", *map(str, arguments)],
+            env={**os.environ, "DISPLAY": self.display},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def click(self, x: float, y: float, button: int = 1, *, times: int = 1, keys: str = "") -> None:
+        """Move the mouse there and press it, with a key such as ``ctrl`` held down."""
+        held = ["keydown", keys] if keys else []
+        freed = ["keyup", keys] if keys else []
+        press = ["click", "--repeat", times, "--delay", 60, button]
+        self.do("mousemove", round(x), round(y), "sleep", 0.05, *held, *press, *freed)
+
+    def key(self, *names: str) -> None:
+        self.do("key", "--delay", 30, *names)
+
+    def type(self, text: str) -> None:
+        self.do("type", "--delay", 8, text)
+
+    def picture(self, path: Path, place: tuple[int, int, int, int] | None = None) -> None:
+        """Save what is on the screen, or at `place`: left, upper, right and lower edge."""
+        from PIL import ImageGrab
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ImageGrab.grab(xdisplay=self.display).crop(place).save(path, optimize=True)
+
+
+class Window:
+    """The program's window in a process of its own, driven by mouse and keyboard."""
+
+    def __init__(self, screen: Screen, folder: Path, *arguments: str, home: Path, **environ: str):
+        self.screen, self.home = screen, home
+        folder.mkdir(parents=True, exist_ok=True)
+        self._map = folder / f"map-{time.monotonic_ns()}.json"
+        self._output = (folder / "window.txt").open("w")
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, str(driver), str(self._map), *arguments],
+            env={**command_environment(home), "DISPLAY": screen.display, **environ},
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=subprocess.STDOUT,
+        )
+
+    # What is on it.
+
+    def look(self) -> dict[str, Any]:
+        """The widgets as they were a moment ago; empty before the first picture."""
+        try:
+            return json.loads(self._map.read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def find(self, name: str) -> dict[str, Any] | None:
+        """The visible widget whose path ends so."""
+        return next((one for path, one in self.look().items() if path.endswith(f".{name}")), None)
+
+    def widget(self, name: str, timeout: float = 20.0) -> dict[str, Any]:
+        return wait_for(lambda: self.find(name), timeout, lambda: f"a widget {name}; there are {sorted(self.look())}")
+
+    def text(self, name: str) -> str:
+        found = self.find(name) or {}
+        return found.get("value") or found.get("text") or ""
+
+    def rows(self, table: str) -> list[list[str]]:
+        """The visible cells of a list."""
+        return [row["values"] for row in (self.find(f"{table}.tree") or {}).get("rows", [])]
+
+    def wait_for(self, condition: Callable[[], Any], what: str, timeout: float = 30.0) -> Any:
+        try:
+            return wait_for(condition, timeout, lambda: f"{what}; log:\n{self.log_end()}")
+        except AssertionError:
+            self.screen.picture(self._map.parent / "failed.png")
+            raise
+
+    def wait_ready(self, timeout: float = 40.0) -> None:
+        self.wait_for(lambda: self.look().get("phase") == "ready" and self.find("send.buttons.add"), "filled", timeout)
+
+    def log_end(self, lines: int = 25) -> str:
+        with contextlib.suppress(OSError):
+            return "\n".join((self.home / "gridcompute.log").read_text("utf-8").splitlines()[-lines:])
+        return ""
+
+    @property
+    def title(self) -> str:
+        return self.look().get("title", "")
+
+    # What a person does.
+
+    def press(self, name: str, *, times: int = 1) -> None:
+        """Click in the middle of a widget, when it is enabled."""
+        found = self.wait_for(
+            lambda: (one := self.find(name)) and one.get("state") != "disabled" and one, f"an enabled {name}"
+        )
+        self.screen.click(found["x"] + found["w"] / 2, found["y"] + found["h"] / 2, times=times)
+
+    def press_row(self, table: str, number: int, *, times: int = 1, button: int = 1, keys: str = "") -> None:
+        place = self.wait_for(
+            lambda: (self.find(f"{table}.tree") or {"rows": {}})["rows"][number:][:1], f"row {number} of {table}"
+        )[0]["place"]
+        self.screen.click(place[0] + 60, place[1] + place[3] / 2, button, times=times, keys=keys)
+
+    def press_heading(self, table: str, column: int) -> None:
+        tree = self.widget(f"{table}.tree")
+        self.screen.click(tree["x"] + column, tree["y"] + 12)
+
+    def open_tab(self, title: str) -> None:
+        book = self.widget("book")
+        number = next(place for place, text in enumerate(book["tabs"]) if text.startswith(title))
+        self.screen.click(*book["places"][number])
+
+    def keys(self, *names: str) -> None:
+        self.screen.key(*names)
+
+    def choose_files(self, *paths: Path) -> None:
+        """Answer the file dialog by typing the names, as a person may."""
+        text = " ".join(f'"{path}"' for path in paths) if len(paths) > 1 else str(paths[0])
+        for _ in range(3):  # the dialog may take the keyboard a moment after it is seen
+            entry = self.wait_for(self._still_entry, "a file dialog that stands still")
+            self.screen.click(entry["x"] + entry["w"] / 2, entry["y"] + entry["h"] / 2)
+            self.screen.key("End", "shift+Home", "Delete")
+            self.screen.type(text)
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: (self._dialog_entry() or {}).get("value") == text, 5)
+                break
+        self.screen.key("Return")
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: self._dialog_entry() is None, 3)
+            return
+        self.screen.key("Return")  # of a folder: the first went there, the second takes it
+        self.wait_for(lambda: self._dialog_entry() is None, "the dialog gone")
+
+    def _still_entry(self) -> dict[str, Any] | None:
+        """The entry of a file dialog whose place is the same a moment later: the window manager moves a new one."""
+        before = self._dialog_entry()
+        time.sleep(0.4)
+        after = self._dialog_entry()
+        return after if before and after and all(before[key] == after[key] for key in "xywh") else None
+
+    def _dialog_entry(self) -> dict[str, Any] | None:
+        names = ("__tk_filedialog", "__tk_choosedir")
+        entries = (
+            one for path, one in self.look().items() if any(name in path for name in names) and path.endswith(".ent")
+        )
+        return next(entries, None)
+
+    def picture(self, name: str) -> None:
+        """Keep what is on the screen, for the documentation if that is asked for."""
+        time.sleep(0.25)  # the drawing that follows the last event, not a result
+        folder = pictures if os.environ.get(keep_pictures) else self._map.parent / "pictures"
+        left, upper, width, height = self.look()["window"]
+        self.screen.picture(folder / f"{name}.png", (left, upper - 45, left + width, upper + height))
+
+    # Its end.
+
+    def wait_end(self, timeout: float = 25.0) -> int:
+        code = self.process.wait(timeout)
+        self._output.close()
+        return code
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait_end()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(10)
+        self._output.close()
+
+
+@contextlib.contextmanager
+def screen(**options: int) -> Iterator[Screen]:
+    made = Screen(**options)
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,71 @@
+"""A person without a grid: a choice, not an error box."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.waiting import wait_for
+
+
+def test_without_a_grid_the_window_offers_to_join_one(open_window, counter_grid, tmp_path: Path):
+    window = open_window(None)
+    window.wait_for(lambda: window.find("choice.cards.join.go"), "the choice")
+    window.picture("first-run")
+
+    window.press("choice.cards.join.go")
+    window.choose_files(tmp_path)
+    window.wait_for(lambda: window.text("choice.complaint"), "a complaint about a folder that is no grid's")
+
+    window.press("choice.cards.join.go")
+    window.choose_files(counter_grid.root)
+    window.wait_ready()
+    assert "Random Counter" in window.text("foot.allowed")
+    assert window.terminate() == 0
+
+    again = open_window(None)
+    again.wait_ready()
+    assert again.terminate() == 0
+
+
+def test_the_demo_grid_runs_on_this_computer_alone_and_is_there_the_next_time(open_window, mongod, tmp_path: Path):
+    window = open_window(None)
+    window.press("choice.cards.demo.go")
+    window.wait_ready(90)
+    assert "Random Counter" in window.text("foot.allowed")
+    assert window.terminate() == 0
+
+    again = open_window(None)
+    again.wait_ready(60)
+    assert again.terminate() == 0
+
+
+def test_a_grid_is_made_on_a_database_that_is_there(open_window, mongod, tmp_path: Path):
+    from tests.support import grids
+
+    window = open_window(None)
+    window.press("choice.cards.create.go")
+    window.widget("create.body.folder")
+    folder = tmp_path / "New grid"
+    for name, text in (("folder", folder), ("group", grids.user_group), ("password", grids.password)):
+        window.press(f"create.body.{name}")
+        window.screen.type(str(text))
+    window.picture("create-grid")
+    window.press("create.body.here")
+    window.press("create.body.address")
+    window.screen.type(mongod.address)
+    window.keys("Return")
+    window.wait_ready()
+    assert (folder / "Settings" / "settings.txt").is_file()
+    assert window.terminate() == 0
+
+
+@pytest.mark.parametrize("second", ["window"])
+def test_a_second_start_brings_the_first_to_the_front(open_window, counter_grid, second):
+    first = open_window(counter_grid)
+    first.wait_ready()
+    other = open_window(counter_grid)
+    assert other.wait_end() == 0
+    wait_for(lambda: first.process.poll() is None, 1)
+    assert first.terminate() == 0
