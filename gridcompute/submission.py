@@ -150,8 +150,8 @@ class Submission:
         except BaseException:
             self.journal.leave()
             raise
-        self._undo(flow.unfinished)
-        if flow.doubtful:
+        undone = self._undo(flow.unfinished)
+        if flow.doubtful or not undone:
             self.journal.leave()
         else:
             self.journal.end()
@@ -187,15 +187,19 @@ class Submission:
             ],
         }
 
-    def _undo(self, unfinished: dict[Any, Prepared | None]) -> None:
-        """Remove what was archived and never inserted."""
+    def _undo(self, unfinished: dict[Any, Prepared | None]) -> bool:
+        """Remove what was archived and never inserted; False if the share is away, so that the next start does it."""
         for case_id, prepared in unfinished.items():
-            with contextlib.suppress(GridComputeError):
+            try:
                 if prepared is not None:
                     self.share.discard(prepared)
                     self.share.remove(prepared.path)
                 else:
                     self.share.discard_part("Cases", self.party.user, self.party.machine, str(case_id))
+            except GridComputeError as exc:
+                log.warning("What was archived and not submitted is removed at the next start: %s", exc)
+                return False
+        return True
 
 
 class _Flow:

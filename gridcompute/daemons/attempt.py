@@ -49,6 +49,7 @@ class Attempt:
     settle_after: float = 0.0  # monotonic moment before which settling is not tried again
     told: float = 0.0  # monotonic moment at which progress was last written to the database
     progress: dict[str, Any] = field(default_factory=dict)
+    part_left: bool = False  # a result that was cut off may lie on the share, which is away
 
     @property
     def stem(self) -> str:
@@ -76,6 +77,13 @@ class Attempt:
     def enter_stage(self, stage: str, now: float) -> None:
         self.ran, self.running_since = self.run_time(now), (now if stage == "run" else None)
         self.stage = stage
+
+    def leftover(self) -> Leftover:
+        """What is still to be cleared up after this attempt has ended."""
+        case = self.case
+        return Leftover(
+            self.work, str(case.id), self.token, case.attempt, case.origin_user, case.origin_machine, None, None
+        )
 
 
 def write_whole(path: Path, content: dict[str, Any]) -> None:

@@ -352,7 +352,10 @@ class ProcessDaemon(Daemon):
             attempt.settle_after = now + 15.0
             return
         del self.attempts[token]
-        self._forget_folder(attempt.work)
+        if attempt.part_left and self._leftovers is not None:
+            self._leftovers.append(attempt.leftover())  # before the next claim, or at the next start
+        else:
+            self._forget_folder(attempt.work)
         self.tell(events.remove_my_process(str(attempt.case.id), future.result()))
         if future.result() != "done":  # it may be put back at once, or in a moment
             self.look_soon()
@@ -472,8 +475,11 @@ class ProcessDaemon(Daemon):
 
     def _hand_back(self, attempt: Attempt, *, pause: float, avoid: float) -> str:
         """T6: give the case back, nothing counted; the end of its processes is confirmed."""
-        with contextlib.suppress(ShareError):  # the part is found again by the sweep of the next start
+        try:
             self._discard_part(attempt)
+            attempt.part_left = False
+        except ShareError:  # others need not wait for the share to be there for this machine
+            attempt.part_left = True
         mine = self.database.hand_back(
             attempt.case.id, attempt.token, pause=pause, machine=self.party.machine, avoid=avoid
         )

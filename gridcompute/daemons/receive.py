@@ -34,6 +34,7 @@ from gridcompute.daemons.loop import (
 from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Case, Party
+from gridcompute.grid.database import object_id
 from gridcompute.machine.home import Home
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
 
@@ -76,6 +77,11 @@ class Markers:
         for path in (self.begun, self.done, self.lock):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+    @staticmethod
+    def remembered(journal: Path) -> set[str]:
+        """The ids, as text, of the cases of which something is remembered."""
+        return {path.stem for path in (journal / "received").glob("*.begun")}
 
 
 class ReceiveDaemon(Daemon):
@@ -362,7 +368,7 @@ class ReceiveDaemon(Daemon):
             elif exc is not None:
                 log.error("Archives could not be removed; it is tried again", exc_info=exc)
             if exc is not None:
-                self._next_removal = now + 5.0
+                self._next_removal = self._next_retention = now + 5.0
             elif future.result() >= 1000:  # more stand behind the page that was read
                 self._next_removal = now
         if self._removal is None and now >= self._next_removal and not self._blocked(now):
@@ -378,9 +384,17 @@ class ReceiveDaemon(Daemon):
         if retention:
             for case_id in self.database.past_retention(self.party, self.settings.retention_days):
                 self.database.begin_removal(case_id, self.party.user)
+            self._forget_received()
         found = self.database.removals(self.party)
         remove_files(self, found)
         return len(found)
+
+    def _forget_received(self) -> None:
+        """What a daemon remembers that was killed just before it could forget: the database knows already."""
+        ids = [object_id(text) for text in Markers.remembered(self.journal)]
+        for case_id, status in self.database.statuses(ids).items():
+            if status == cases.RECEIVED:
+                Markers(self.journal, case_id, "").forget()
 
     def _sweep(self) -> None:
         """Once: the work folders of receivers that were killed; what they held is taken over by T9."""

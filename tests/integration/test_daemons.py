@@ -328,6 +328,28 @@ def test_a_mistake_of_our_own_ends_no_daemon(make_daemon, monkeypatch, submit):
     clock.until(lambda: daemon.children.started, "work goes on")
 
 
+def test_a_result_cut_off_while_the_share_is_away_is_removed_when_it_is_back(submit, make_daemon, database, grid):
+    """The case goes back at once, the part on the share is not forgotten: no-orphans of the stress test."""
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+    result = child.job["result"]
+    part = grid.root / "Results" / result["user"] / result["machine"] / f"{result['stem']}.part"
+    part.parent.mkdir(parents=True)
+    part.write_text("half of it")
+    away = grid.root.with_name("away")
+
+    grid.root.rename(away)
+    said = {"kind": "outcome", "outcome": "share", "message": "the share is away"}
+    daemon.children.says += [(child, said), (child, {"kind": "ended", "exit": 0, "signal": None})]
+    clock.until(lambda: status(database, case_id) == "to process", "it goes back")
+    away.rename(grid.root)
+
+    clock.until(lambda: not part.exists(), "the part is removed")
+
+
 # The receive daemon.
 
 
@@ -362,6 +384,21 @@ def test_what_is_done_on_disk_is_reported_whatever_the_child_said(processed, mak
     clock.until(lambda: not daemon.held, "it is settled")
     assert status(database, processed) == "received"
     assert not Path(child.job["done"]).exists()
+
+
+def test_what_a_receiver_remembers_of_received_cases_is_forgotten_at_the_next_start(processed, make_daemon, database):
+    """It was killed after the database knew and before it forgot: no-orphans of the stress test."""
+    first = make_daemon(ReceiveDaemon, machine="PC-3")
+    Clock(first).until(lambda: first.children.started, "a child is started")
+    job = first.children.started[0].job
+    for name in ("begun", "done", "lock"):
+        Path(job[name]).write_text("{}")
+    token = database.case(object_id(processed)).receiver["token"]
+    assert database.received(object_id(processed), token)
+
+    clock = Clock(make_daemon(ReceiveDaemon, machine="PC-3"))
+
+    clock.until(lambda: not any(Path(job[name]).exists() for name in ("begun", "done", "lock")), "it forgets")
 
 
 def test_a_receiver_that_lost_its_claim_ends_the_child_and_writes_nothing(processed, make_daemon, database):
