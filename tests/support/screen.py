@@ -212,7 +212,7 @@ class Window:
         time.sleep(0.25)  # the drawing that follows the last event, not a result
         folder = pictures if os.environ.get(keep_pictures) else self._map.parent / "pictures"
         left, upper, width, height = self.look()["window"]
-        self.screen.picture(folder / f"{name}.png", (left, upper - 45, left + width, upper + height))
+        self.screen.picture(folder / f"{name}.png", (left, upper - 52, left + width, upper + height))
 
     # Its end.
 
