@@ -325,7 +325,7 @@ def test_an_agent_whose_output_nobody_reads_works_on(make_grid, home, tmp_path):
         files = write_files(tmp_path / "in", 2)
         for file in files:
             run_command("--machine", "PC-1", "submit", "Copy", file, home=home, grid=grid)
-        wait_for(lambda: statuses(grid) == ["received"] * 2, 30, "both are received")
+        wait_for(lambda: statuses(grid) == ["received"] * 2, 90, "both are received")
         agent.process.terminate()
         assert agent.process.wait(10) == 0
 
