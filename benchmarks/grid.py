@@ -194,7 +194,6 @@ def claims(mongod: PrivateMongod, depths: tuple[int, ...] = (1_000, 100_000, 1_0
         for claimers in (1, 8):
             rate = _claim_rate(settings, claimers, total=400)
             figures[f"claims_per_s_{depth}_waiting_{claimers}_claimers"] = rate
-        database._cases.delete_many(database._scope)
         database.close()
     for claimers in (1, 8):
         rates = [figures[f"claims_per_s_{depth}_waiting_{claimers}_claimers"] for depth in depths]
