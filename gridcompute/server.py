@@ -121,6 +121,7 @@ class DaemonProcess:
         self._stopping = False
         self._pauses = clock.Backoff(0.5, 30.0)
         self._process: Any = None
+        self._gone = threading.Event()  # one thread alone waits for a process: of two, one would miss its end
         self._connection: Connection | None = None
 
     def start(self) -> None:
@@ -137,6 +138,7 @@ class DaemonProcess:
                 process.start()
             theirs.close()
             self._process, self._connection = process, ours
+            self._gone.clear()
         threading.Thread(target=self._listen, args=(process, ours), name=f"{self.name}-events", daemon=True).start()
 
     @property
@@ -145,7 +147,7 @@ class DaemonProcess:
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.is_alive()
+        return self._process is not None and not self._gone.is_set()
 
     def send(self, *command: Any) -> None:
         """Tell the daemon; one that is gone is started again with the present orders."""
@@ -162,6 +164,7 @@ class DaemonProcess:
                 break
             self._server.hear(event)
         process.join()
+        self._gone.set()
         self._server.hear(events.daemon_ended(self.name, self._stopping))
         if self._stopping:
             return
@@ -178,11 +181,10 @@ class DaemonProcess:
         process = self._process
         if process is None:
             return
-        process.join(seconds)
-        if process.is_alive():  # a hanging database or share holds it; its cases end with it
+        if not self._gone.wait(seconds):  # a hanging database or share holds it; its cases end with it
             log.error("The %s daemon did not end in time; it is ended by force.", self.name)
             process.kill()
-            process.join(5.0)
+            self._gone.wait(5.0)
 
 
 class Server:
