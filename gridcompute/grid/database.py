@@ -81,6 +81,10 @@ _doorbell_rest = 0.03
 """Seconds that a doorbell rests after a ring: many changes then come in one reply."""
 
 
+_GIVEN_UP: list[Document] = [{"status": cases.CANCELLED}, {"status": {"$regex": "^error:"}}]
+"""The statuses whose archives may be retried or removed."""
+
+
 @dataclass(frozen=True)
 class Observed:
     """A lease that ran out, as one observer saw it: T7 and T9 act only if token and beat are still these."""
@@ -732,13 +736,14 @@ class Database:
 
     # T8, T13, T14: what the submitter does.
 
+    def _own(self, case_id: Any, user: str) -> Document:
+        """The filter for a case that `user` submitted and that no newer version wrote (hard case 15)."""
+        return {"_id": case_id, **self._scope, "origin.user": user, "format": {"$lte": config.case_format}}
+
     def cancel(self, case_id: Any, user: str) -> bool:
         """T8. Cancel a case of `user`; False if it is received, is being received, or belongs to somebody else."""
         query = {
-            "_id": case_id,
-            **self._scope,
-            "origin.user": user,
-            "format": {"$lte": config.case_format},
+            **self._own(case_id, user),
             "$or": [
                 {"status": {"$in": [cases.TO_PROCESS, cases.PROCESSING]}},
                 {"status": {"$regex": "^error:"}},
@@ -760,12 +765,9 @@ class Database:
     def retry(self, case_id: Any, user: str) -> bool:
         """T13. Try a case in error or cancelled again: to process, or processed where a result stands."""
         query = {
-            "_id": case_id,
-            **self._scope,
-            "origin.user": user,
-            "format": {"$lte": config.case_format},
+            **self._own(case_id, user),
             "files": "kept",
-            "$or": [{"status": cases.CANCELLED}, {"status": {"$regex": "^error:"}}],
+            "$or": _GIVEN_UP,
         }
         has_result = {"$eq": [{"$type": "$result.path"}, "string"]}
         update = {
@@ -790,12 +792,9 @@ class Database:
     def begin_removal(self, case_id: Any, user: str) -> bool:
         """T14. Mark the archives of a cancelled or failed case of `user` for removal."""
         query = {
-            "_id": case_id,
-            **self._scope,
-            "origin.user": user,
-            "format": {"$lte": config.case_format},
+            **self._own(case_id, user),
             "files": "kept",
-            "$or": [{"status": cases.CANCELLED}, {"status": {"$regex": "^error:"}}],
+            "$or": _GIVEN_UP,
         }
         with self._asked("remove a case's archives"):
             return bool(self._cases.update_one(query, {"$set": {"files": "removing"}}).matched_count)
@@ -808,7 +807,7 @@ class Database:
             "origin.installation": origin.installation,
             "files": "kept",
             "format": {"$lte": config.case_format},
-            "$or": [{"status": cases.CANCELLED}, {"status": {"$regex": "^error:"}}],
+            "$or": _GIVEN_UP,
             "$expr": {"$lt": [{"$ifNull": ["$ended", "$$NOW"]}, _after(-days * 86_400)]},
         }
         with self._asked("look for old cases"):
