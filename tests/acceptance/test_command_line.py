@@ -57,9 +57,14 @@ def statuses(grid: Grid) -> list[str]:
 # Options, help, wrong use.
 
 
-def test_without_a_command_there_is_help_and_exit_code_2(home):
+def test_without_a_command_and_without_a_screen_it_names_the_help_with_exit_code_2(home):
     done = run_command(home=home)
-    assert done.code == 2 and "submit files to an application" in done.err and done.out == ""
+    assert done.code == 2 and "no screen" in done.err and "gridcompute --help" in done.err and done.out == ""
+
+
+def test_the_help_lists_the_commands(home):
+    done = run_command("--help", home=home)
+    assert done.code == 0 and "submit files to an application" in done.out and done.err == ""
 
 
 @pytest.mark.parametrize(
