@@ -22,12 +22,34 @@ CORES = min(3, len(os.sched_getaffinity(0)))
 WORKERS = CORES - 1
 
 
-def run(name: str) -> str:
-    """The output of an example on three cores at most, since they start a worker less than there are cores."""
+DRAWING = """
+import matplotlib, pathlib
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+def show(*args, **kwargs):
+    for number in plt.get_fignums():
+        plt.figure(number).savefig(pathlib.Path({folder!r}) / f"{number}.png")
+plt.show = show
+"""
+
+
+def run(name: str, plots: Path | None = None, changes: tuple[tuple[str, str], ...] = ()) -> str:
+    """The output of an example on three cores at most, since they start a worker less than there are cores.
+
+    What it shows goes to files in `plots`; `changes` are the parameters that the test makes smaller.
+    """
+    text = (EXAMPLES / name).read_text()
+    for old, new in changes:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
     script = f"""
-import os, runpy
+import os
 os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:{CORES}])
-runpy.run_path({str(EXAMPLES / name)!r}, run_name="__main__")
+{DRAWING.replace("{folder!r}", repr(str(plots))) if plots is not None else ""}
+__file__ = {str(EXAMPLES / name)!r}
+import linecache
+linecache.cache[__file__] = (1, None, {text!r}.splitlines(True), __file__)
+exec(compile({text!r}, __file__, "exec"))
 """
     before = executor_processes()
     done = subprocess.run(
@@ -82,6 +104,27 @@ def test_transfer_to_executor_and_log_prints_the_logs_that_started_elsewhere():
 
 def test_launch_executor_prints_four_statuses():
     assert len([line for line in run("launch_executor.py").splitlines() if line.endswith("successful")]) == 4
+
+
+def test_transfer_request_to_responder_logs_the_time_of_a_hundred_cycles():
+    output = run("transfer_request_to_responder.py")
+    assert re.search(r"for 100 back and forth cycles is \d+\.\d+ sec", output), output
+
+
+def test_transfer_asynchronous_request_draws_the_times_and_the_responders(tmp_path):
+    output = run("transfer_asynchronous_request.py", tmp_path)
+    cycles = re.findall(r"Finished cycle '(\d+)' in '\d+\.\d+' sec\. for '(\d+)' asynchronous transfers", output)
+    assert [int(number) for number, _ in cycles] == list(range(200))
+    assert max(int(count) for _, count in cycles) == 10
+    assert output.count("Received 'STOP' request.") == 9
+    assert all(is_a_picture(tmp_path / f"{number}.png") for number in (1, 2))
+
+
+def is_a_picture(path: Path) -> bool:
+    """Whether a PNG shows more than one colour on white."""
+    import matplotlib.image
+
+    return len({tuple(pixel) for row in matplotlib.image.imread(path) for pixel in row}) > 10
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)

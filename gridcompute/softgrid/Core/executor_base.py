@@ -400,6 +400,7 @@ class ExecutorBase(LaunchBase):
         self._send_logs(at_end=True)
 
     def _before_ending(self, why: str) -> None:
+        super()._before_ending(why)
         self._stopped.set()
 
     def _end(self, why: str, kill_local: bool) -> None:
