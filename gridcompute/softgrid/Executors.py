@@ -133,13 +133,12 @@ class Orchestrator(ExecutorBase, TaskScheduler):
     def kill_executor(self, receivers: Any) -> list[SoftgridStatus] | SoftgridStatus:
         """Ends executors and all below them, whatever they run; a status for each, in order.
 
-        They clean up first, within some seconds; one that holds its interpreter is killed by its upgrid's machine.
-        An executor ended so is not launched again.
+        They clean up first, within some seconds; one that holds its interpreter is killed by its upgrid, on another
+        machine by its own guardian, which asks every quarter of `heartbeatTolerance`. None is launched again.
         """
-        try:
-            statuses = self._ask_all(receivers, "$kill", timeout=3.0)
-        except (ValueError, TypeError) as exc:
-            return SoftgridStatus(False, str(exc), name="kill_executor")
+        statuses = self._ask_all(receivers, "$kill", timeout=3.0)
+        if isinstance(statuses, SoftgridStatus):
+            return statuses
         for index, status in enumerate(statuses):
             path = self._node.tree.path_to(status.data)
             if not status and path is not None:
@@ -160,6 +159,6 @@ class Orchestrator(ExecutorBase, TaskScheduler):
 
         wait_until(lambda: name not in self._node.tree.members, 15.0)
 
-    def garbage_collect(self, receivers: Any = None) -> list[SoftgridStatus]:
+    def garbage_collect(self, receivers: Any = None) -> list[SoftgridStatus] | SoftgridStatus:
         """Has executors collect their garbage; None is all routers, managers and workers."""
         return self._ask_all(["routers", "managers", "workers"] if receivers is None else receivers, "$collect", 20.0)

@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -144,8 +145,7 @@ class Logger:
         if data is not None:
             lines.append(f"    {data}")
         if tback is not None:
-            text = tback if isinstance(tback, str) else "".join(map(str, tback))
-            lines.extend(f"    {line}" for line in text.rstrip().splitlines())
+            lines.extend(f"    {line}" for line in traceback_text(tback).rstrip().splitlines())
         text = "\n".join(lines) + "\n"
         with self._lock, contextlib.suppress(OSError, ValueError):
             if self._to_stdout(logType):
@@ -170,6 +170,15 @@ class Logger:
     def _within(known: dict[str, Any], limits: tuple[float | None, float | None]) -> bool:
         level = known.get("level", 10)
         return (limits[0] is None or level >= limits[0]) and (limits[1] is None or level <= limits[1])
+
+
+def traceback_text(tback: Any) -> str:
+    """Text of a traceback: of `traceback.extract_stack()`, of lines, or text already."""
+    if isinstance(tback, str):
+        return tback
+    if isinstance(tback, traceback.StackSummary):
+        return "".join(tback.format())
+    return "".join(map(str, tback)) if isinstance(tback, (list, tuple)) else str(tback)
 
 
 def default_rules() -> dict[str, Any]:

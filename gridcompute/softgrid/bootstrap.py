@@ -166,7 +166,7 @@ def watch_over(child, reading, payload):
     """The guardian's life: ends with the executor, and not before all that it started."""
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, signal.SIGKILL))
+    signal.signal(signal.SIGTERM, lambda number, frame: kill(child))
     waiting = [reading]
     try:
         waiting.append(os.pidfd_open(child))
@@ -205,40 +205,53 @@ def watch_over(child, reading, payload):
 
 
 def vouch(child, told, voucher):
-    """Tells the upgrid that the executor runs, unless it is stopped."""
+    """Tells the upgrid that the executor runs, unless it is stopped. Ends one that was given up or has no upgrid."""
     try:
         with open(f"/proc/{child}/stat") as file:
             state = file.read().rpartition(")")[2].split()[0]
     except OSError:
         return voucher
-    if state not in "RSD":
-        return voucher
+    import socket
+
+    from gridcompute.softgrid import trust
+
     try:
         if voucher is None:
-            import socket
-
-            from gridcompute.softgrid import trust
-
             sock = socket.create_connection((told["address"], told["port"]), timeout=5)
             key = bytes.fromhex(told["key"])
             voucher = trust.call(sock, "session:" + told["session"], key, told["pinned"])
             voucher.send_value({"kind": "vouch"})
-            voucher.receive_value(4096)
-        voucher.send_value({"runs": True})
+            if "refused" in voucher.receive_value(4096):
+                raise trust.Refused("The executor was given up.")
+        if state in "RSD":
+            voucher.send_value({"runs": True})
+        else:
+            voucher.sock.close()
+            voucher = None
+    except (ConnectionRefusedError, trust.Refused):
+        kill(child)  # it cannot see for itself that nobody waits for it
+        return None
     except Exception:  # noqa: BLE001
         return None
     time.sleep(min(1.0, told["tolerance"] / 8))
     return voucher
 
 
+def kill(pid):
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except OSError:
+        pass
+
+
 def end_children():
     """Kills every process that the executor's functions started; they are this process's children by now."""
     now = time.monotonic()
     asked = set()
-    while time.monotonic() < now + 5:
+    while time.monotonic() < now + 15:
         for pid in children():
             # The guardian of an executor that was launched from here clears up after its own first.
-            gently = is_guardian(pid) and time.monotonic() < now + 3
+            gently = is_guardian(pid) and time.monotonic() < now + 10
             try:
                 if not gently:
                     os.kill(pid, signal.SIGKILL)

@@ -56,8 +56,10 @@ class Executions:
                 self.beside -= 1
 
     def _run(self, work: Callable[[], None]) -> None:
-        self.running += 1
+        with self._lock:
+            self.running += 1
         try:
             work()
         finally:
-            self.running -= 1
+            with self._lock:
+                self.running -= 1

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from . import travel
+from .wire import joined
 
 STUB = "import sys;exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
 """Without quotes, dollars or percent signs: it means the same in sh, cmd.exe and PowerShell between double quotes."""
@@ -96,7 +97,7 @@ def _pickled(kwargs: dict[str, Any]) -> bytes:
     segments = travel.dumps(kwargs)
     if len(segments) > 1:
         raise LaunchFailed("An executor's keyword arguments must not hold large buffers.", again=False)
-    return bytes(segments[0])
+    return bytes(joined(segments[0]))
 
 
 @functools.cache

@@ -21,10 +21,13 @@ from . import trust
 from .transport import Link, LinkLost, Listener, Loop, Ticket, urgency
 from .tree import Member, Tree
 from .trust import Channel, Identity, Refused
-from .wire import Buffer
+from .wire import Segment, WireError, shortened
 
 BOUNCED = "==>"
 _RECONNECT_PAUSE = 0.5
+_TOLD_AT_ONCE = 500  # members in one message, whose header is bounded
+ERROR_LIMIT = 300_000
+"""Bytes of an error in an answer's header."""
 
 
 class Handler(Protocol):
@@ -33,7 +36,10 @@ class Handler(Protocol):
     def admit(self, hello: dict[str, Any]) -> dict[str, Any]:
         """What to tell an executor that wants to join; raises Refused. Called on a thread of its own."""
 
-    def on_execute(self, header: dict[str, Any], segments: list[Buffer]) -> None: ...
+    def dismiss(self, hello: dict[str, Any]) -> None:
+        """An executor that was admitted did not come in. Called on the same thread."""
+
+    def on_execute(self, header: dict[str, Any], segments: list[Segment]) -> None: ...
     def on_joined(self, members: list[Member]) -> None: ...
     def on_gone(self, members: list[Member], reason: str, purpose: bool, direct: bool) -> None: ...
     def on_orphaned(self, reason: str, purpose: bool) -> None: ...
@@ -46,7 +52,7 @@ class Answer:
 
     __slots__ = ("error", "header", "segments")
 
-    def __init__(self, header: dict[str, Any], segments: list[Buffer], error: str | None = None):
+    def __init__(self, header: dict[str, Any], segments: list[Segment], error: str | None = None):
         self.header, self.segments, self.error = header, segments, error
 
 
@@ -137,7 +143,7 @@ class Node:
             self._pending.pop(number, None)
 
     def send(
-        self, header: dict[str, Any], segments: list[Buffer], block: bool = True, flush: bool = True
+        self, header: dict[str, Any], segments: list[Segment], block: bool = True, flush: bool = True
     ) -> Ticket | None:
         """Sends a message of ours, or hands it to this executor. What cannot go is answered as failed."""
         try:
@@ -146,11 +152,12 @@ class Node:
             if link is None:
                 self.received(None, header, segments)
                 return None
-            pending = self._pending.get(header["i"]) if header["k"] == "x" else None
-            if pending is not None:
-                pending.way = link
+            for number, _ in _numbers(header) if header["k"] == "x" else ():
+                pending = self._pending.get(number)
+                if pending is not None:
+                    pending.way = link
             return link.send(header, segments, urgency(header.get("p")), block=block, flush=flush)
-        except LinkLost as exc:
+        except (LinkLost, WireError) as exc:
             self.undeliverable(None, header, str(exc))
             return None
 
@@ -169,10 +176,10 @@ class Node:
     def child(self, name: str) -> Link | None:
         return self._children.get(name)
 
-    def reply(self, request: dict[str, Any], segments: list[Buffer], error: str | None = None) -> Ticket | None:
+    def reply(self, request: dict[str, Any], segments: list[Segment], error: str | None = None) -> Ticket | None:
         header: dict[str, Any] = {"k": "r", "i": request["i"], "s": self.name, "d": request["s"]}
         if error is not None:
-            header["e"] = error
+            header["e"] = shortened(error, ERROR_LIMIT)
         if "p" in request:
             header["p"] = request["p"]
         return self.send(header, segments)
@@ -202,13 +209,13 @@ class Node:
                 passing = self._passing.get(link)
                 if passing is not None:
                     passing.pop((header["d"], header["i"]), None)
-            elif kind == "x" and onward is not self.up:
+            elif kind == "x" and onward is not self.up and "na" not in header:
                 passing = self._passing.setdefault(onward, {})
                 for number, receiver in _numbers(header):
                     passing[(header["s"], number)] = receiver
         return onward
 
-    def received(self, link: Link | None, header: dict[str, Any], segments: list[Buffer]) -> None:
+    def received(self, link: Link | None, header: dict[str, Any], segments: list[Segment]) -> None:
         kind = header.get("k")
         if kind == "x":
             if header.get("b"):
@@ -225,15 +232,15 @@ class Node:
         if pending is not None:
             pending.batch.settle(pending.index, answer)
 
-    def _bounce(self, header: dict[str, Any], segments: list[Buffer]) -> None:
+    def _bounce(self, header: dict[str, Any], segments: list[Segment]) -> None:
         """Sends a transfer on to each of its final receivers; they answer its sender, not us."""
         for number, receiver in _numbers(header):
             onward = {key: value for key, value in header.items() if key not in ("b", "t", "*")}
             onward.update(i=number, d=receiver)
             if receiver != self.name:
-                neighbour = self.tree.ways.get(receiver)
-                if neighbour is not None and neighbour in self._children:
-                    self._passing.setdefault(self._children[neighbour], {})[(header["s"], number)] = receiver
+                child = self._children.get(self.tree.ways.get(receiver, ""))
+                if child is not None and "na" not in header:
+                    self._passing.setdefault(child, {})[(header["s"], number)] = receiver
             self.send(onward, segments, block=False)
 
     def undeliverable(self, link: Link | None, header: dict[str, Any], reason: str) -> None:
@@ -254,7 +261,7 @@ class Node:
             self.settle(str(header.get("i")), Answer(header, [], reason))
 
     def _fail(self, sender: str, number: str, receiver: str, reason: str) -> None:
-        header = {"k": "r", "i": number, "s": receiver, "d": sender, "e": reason}
+        header = {"k": "r", "i": number, "s": receiver, "d": sender, "e": shortened(reason, ERROR_LIMIT)}
         if sender == self.name:
             self.settle(number, Answer(header, [], reason))
         else:
@@ -287,8 +294,8 @@ class Node:
             self._announce_gone(gone, body["reason"], body["purpose"], direct=False)
         elif name == "path" and link is self.up:
             self.tree.rename_path(body["path"])
-            for child in self._children.values():
-                self.control(child, "path", {"path": self.tree.path})
+            self.set_hearts(body["frequency"], body["tolerance"])
+            self._tell_path()
         else:
             self.handler.on_control(link, name, body)
 
@@ -327,6 +334,13 @@ class Node:
         except Refused as exc:
             channel.send_value({"refused": str(exc)})
             raise
+        try:
+            self._let_in(channel, hello, told)
+        except BaseException:
+            self.handler.dismiss(hello)
+            raise
+
+    def _let_in(self, channel: Channel, hello: dict[str, Any], told: dict[str, Any]) -> None:
         name = hello["info"]["name"]
         link = Link(self.loop, self, name, secrets.token_hex(16), secrets.token_bytes(32))
         link.info = hello["info"]
@@ -345,12 +359,13 @@ class Node:
         if not channel.receive_value(trust.WELCOME_LIMIT).get("ready"):
             raise Refused("The executor did not join.")
         self._sessions[link.session] = link
-        link.attach(channel, 0)
         members = [Member(name, self.tree.path, hello["info"])]
         members += [
             Member(item["name"], [*self.tree.path, *item["path"]], item["info"]) for item in hello.get("members", [])
         ]
+        # Known before the first of its messages is read, so that the answer to that one finds its way.
         self.loop.call_soon(self._took_in, link, members)
+        link.attach(channel, 0)
 
     def _took_in(self, link: Link, members: list[Member]) -> None:
         self._children[link.name] = link
@@ -361,7 +376,8 @@ class Node:
             self.tree.add(member, link.name)
         if self.up is not None:
             told = [{"name": m.name, "path": m.path, "info": m.info} for m in members]
-            self.control(self.up, "joined", {"members": told})
+            for start in range(0, len(told), _TOLD_AT_ONCE):
+                self.control(self.up, "joined", {"members": told[start : start + _TOLD_AT_ONCE]})
         self.handler.on_joined(members)
 
     def connect(
@@ -398,9 +414,14 @@ class Node:
             channel.send_value({"ready": True})
             link.attach(channel, 0)
             undo.pop_all()
-        for child in list(self._children.values()):
-            self.control(child, "path", {"path": self.tree.path})
+        self._tell_path()
         return welcome
+
+    def _tell_path(self) -> None:
+        """Who hung on this executor before it joined learns where it stands now, and the grid's two heart values."""
+        told = {"path": self.tree.path, "frequency": self.frequency, "tolerance": self.tolerance}
+        for child in list(self._children.values()):
+            self.control(child, "path", told)
 
     # --- hearts, cuts and losses -------------------------------------------------------------------------
 
@@ -526,7 +547,9 @@ class Node:
             return
         if self.up is not None:
             names = [member.name for member in gone]
-            self.control(self.up, "gone", {"names": names, "reason": reason, "purpose": purpose})
+            for start in range(0, len(names), _TOLD_AT_ONCE):
+                part = names[start : start + _TOLD_AT_ONCE]
+                self.control(self.up, "gone", {"names": part, "reason": reason, "purpose": purpose})
         lost = {member.name for member in gone}
         for passing in list(self._passing.values()):
             for key in [key for key in passing if key[0] in lost]:
@@ -547,13 +570,17 @@ class Node:
 
     # --- ending ------------------------------------------------------------------------------------------
 
+    def say_goodbye(self, why: str) -> None:
+        """Hands the kernel the news that this executor ends on purpose; waits for nobody."""
+        for link in self.links():
+            link.bye({"why": why})
+
     def end(self, why: str, timeout: float) -> list[Link]:
         """Says goodbye to all neighbours and stops; returns the children. May be called twice."""
         self.ending = True
         links = self.links()
         until = time.monotonic() + timeout
-        for link in links:
-            link.bye({"why": why})
+        self.say_goodbye(why)
         for link in links:
             link.wait_sent(max(0.0, until - time.monotonic()))
         children = list(self._children.values())
@@ -573,6 +600,10 @@ def _numbers(header: dict[str, Any]) -> list[tuple[str, str]]:
     return [(header["i"], header["d"])]
 
 
+TRANSPORTS: dict[str, type[Node]] = {"multiprocessing": Node}
+"""What the rule `transport_implementation` may name; another one is entered here on every machine of its grid."""
+
+
 def process_state(pid: int) -> str | None:
     """The state letter of a process of this machine as Linux tells it; None where there is none, '?' elsewhere."""
     if sys.platform.startswith("linux"):
@@ -581,11 +612,31 @@ def process_state(pid: int) -> str | None:
         except OSError:
             return None
         return text.rpartition(")")[2].split()[0]
+    if sys.platform == "win32":
+        return _state_on_windows(pid)
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, OSError):
+    except PermissionError:
+        return "?"
+    except OSError:
         return None
     return "?"
+
+
+def _state_on_windows(pid: int) -> str | None:
+    """There `os.kill(pid, 0)` is no question but a Ctrl+C."""
+    import ctypes
+
+    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
+    handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
+    if not handle:
+        return "?" if kernel.GetLastError() == 5 else None  # ERROR_ACCESS_DENIED: there is one, of another user
+    try:
+        code = ctypes.c_ulong()
+        known = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
+        return "?" if not known or code.value == 259 else None  # STILL_ACTIVE
+    finally:
+        kernel.CloseHandle(handle)
 
 
 def _runs_here(info: dict[str, Any]) -> bool:

@@ -26,10 +26,7 @@ from typing import Any, Protocol
 
 from . import wire
 from .trust import Channel, Identity, Refused, answer
-from .wire import Buffer
-
-TRANSPORTS = ("multiprocessing",)
-"""Names of the transports; this one keeps the documented name and is this module."""
+from .wire import Buffer, Segment
 
 WINDOW = 8 * 1024 * 1024
 """Bytes that are kept for a neighbour who has not acknowledged them; then nothing more is sent."""
@@ -57,7 +54,7 @@ class Owner(Protocol):
     def route(self, link: Link, header: dict[str, Any]) -> Link | None:
         """The link that a message goes on by; None if it is for this executor. Raises LinkLost if it has no way."""
 
-    def received(self, link: Link, header: dict[str, Any], segments: list[Buffer]) -> None: ...
+    def received(self, link: Link, header: dict[str, Any], segments: list[Segment]) -> None: ...
     def undeliverable(self, link: Link, header: dict[str, Any], reason: str) -> None: ...
     def refused(self, link: Link, header: dict[str, Any], reason: str) -> None: ...
     def truncated(self, link: Link, header: dict[str, Any]) -> None: ...
@@ -170,7 +167,7 @@ class Link:
     def send(
         self,
         header: dict[str, Any],
-        segments: list[Buffer],
+        segments: list[Segment],
         priority: float = 1.0,
         block: bool = True,
         flush: bool = True,
@@ -187,10 +184,11 @@ class Link:
         ticket = Ticket()
         stream = _OutStream(header, opening, priority, ticket)
         for segment in segments:
-            view = memoryview(segment)
-            if view.nbytes:
-                view = view.cast("B") if view.ndim != 1 or view.format != "B" else view
-                stream.pieces.extend(view[at : at + wire.CHUNK] for at in range(0, len(view), wire.CHUNK))
+            for piece in segment.pieces if isinstance(segment, wire.Pieces) else (segment,):
+                view = memoryview(piece)
+                if view.nbytes:
+                    view = view.cast("B") if view.ndim != 1 or view.format != "B" else view
+                    stream.pieces.extend(view[at : at + wire.CHUNK] for at in range(0, len(view), wire.CHUNK))
         stream.ended = True
         with self._lock:
             self._check()
@@ -408,7 +406,7 @@ class Link:
         except (wire.WireError, ssl.SSLError, struct.error) as exc:
             self.drop(channel, f"what came is no message: {exc}")
         for act in arrived:
-            act()
+            self.loop.guarded(act)
         with self._lock:
             if self._owed >= ACK_AFTER:
                 self._ack_now = True
@@ -685,7 +683,7 @@ class Link:
             except (wire.WireError, ssl.SSLError, struct.error) as exc:
                 self.drop(channel, f"what came is no message: {exc}")
         for act in arrived:
-            act()
+            self.loop.guarded(act)
         self.flush()
 
     def _watch(self) -> None:
@@ -844,6 +842,7 @@ class Loop:
         self._stopping = False
         self._ticks: list[Callable[[float], None]] = []
         self._asleep = False
+        self.complain: Callable[[str], Any] = sys.stderr.write
         self._thread = threading.Thread(target=self._run, name=f"softgrid {name}", daemon=True)
         self._thread.start()
 
@@ -910,7 +909,7 @@ class Loop:
                     next_tick = now + self.interval
                     memory.expire(now)
                     for tick in self._ticks:
-                        self._guarded(tick, now)
+                        self.guarded(tick, now)
                 self._asleep = True
                 due = self._later[0][0] if self._later else next_tick
                 wait = 0.0 if self._calls else max(0.0, min(next_tick, due) - now)
@@ -922,16 +921,16 @@ class Loop:
                             self._bell_in.recv(4096)
                         continue
                     if events & selectors.EVENT_READ:
-                        self._guarded(key.data.readable)
+                        self.guarded(key.data.readable)
                     if events & selectors.EVENT_WRITE:
-                        self._guarded(key.data.writable)
+                        self.guarded(key.data.writable)
                 for _ in range(len(self._calls)):
                     function, args = self._calls.popleft()
-                    self._guarded(function, *args)
+                    self.guarded(function, *args)
                 while self._later and self._later[0][0] <= time.monotonic():
                     with self._later_lock:
                         _, _, function, args = heapq.heappop(self._later)
-                    self._guarded(function, *args)
+                    self.guarded(function, *args)
                 if self.owing:
                     now = time.monotonic()
                     for link in list(self.owing):
@@ -939,7 +938,7 @@ class Loop:
                             self.owing.discard(link)
                         elif now - link._owed_at >= ACK_PAUSE:
                             self.owing.discard(link)
-                            self._guarded(link.beat, now, 1e9)
+                            self.guarded(link.beat, now, 1e9)
         finally:
             for key in list(self._selector.get_map().values()):
                 self._close(key.fileobj)  # type: ignore[arg-type]
@@ -947,12 +946,13 @@ class Loop:
             self._bell_in.close()
             self._bell_out.close()
 
-    def _guarded(self, function: Callable[..., None], *args: Any) -> None:
-        """A mistake in one link's handling must not end the thread that serves all of them."""
+    def guarded(self, function: Callable[..., None], *args: Any) -> None:
+        """A mistake in one message's handling must not end the thread that serves all, nor cost the next message."""
         try:
             function(*args)
         except Exception:  # noqa: BLE001
-            traceback.print_exc(file=sys.stderr)
+            with contextlib.suppress(Exception):
+                self.complain(traceback.format_exc())
 
 
 class Listener:

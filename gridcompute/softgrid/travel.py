@@ -12,7 +12,6 @@ import builtins
 import functools
 import importlib
 import inspect
-import io
 import linecache
 import pickle
 import sys
@@ -22,16 +21,17 @@ import traceback
 import types
 import uuid
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from .carried import cloudpickle
-from .wire import Buffer
+from .wire import Pieces, Segment, joined
 
 MINOR = [sys.version_info[0], sys.version_info[1]]
 
 _OUT_OF_BAND_FROM = 4096
+_IN_PIECES_FROM = 64 * 1024
 _SCALARS = (int, float, complex, str, bytes, bool, type(None))
 
 
@@ -39,7 +39,7 @@ class TravelError(Exception):
     """A value can't be sent to that executor; the message says what and why."""
 
 
-def dumps(value: Any, minor: list[int] | None = None) -> list[Buffer]:
+def dumps(value: Any, minor: list[int] | None = None) -> list[Segment]:
     """The pickle of a value, then its out-of-band buffers. Raises TravelError.
 
     `minor` is the receiver's Python version, [3, 11]; None is this one's.
@@ -57,7 +57,7 @@ def dumps(value: Any, minor: list[int] | None = None) -> list[Buffer]:
         buffers.append(buffer)
         return False
 
-    stream = io.BytesIO()
+    stream = Pieces()
     pickler = cloudpickle.Pickler(stream, protocol=5, buffer_callback=keep_in_band)
     if minor is not None and list(minor) != MINOR:
         pickler = _SourcePickler(stream, protocol=5, buffer_callback=keep_in_band)
@@ -70,15 +70,13 @@ def dumps(value: Any, minor: list[int] | None = None) -> list[Buffer]:
         raise TravelError("The value is nested too deeply to be sent.") from exc
     except Exception as exc:
         raise TravelError(f"The value can't be sent: {type(exc).__name__}: {exc}") from exc
-    data: Buffer = stream.getbuffer()
-    if len(data) < 64 * 1024:
-        data = bytes(data)
+    data = stream.joined() if stream.nbytes < _IN_PIECES_FROM else stream
     return [data, *(buffer.raw() for buffer in buffers)]
 
 
-def loads(segments: list[Buffer]) -> Any:
+def loads(segments: Sequence[Segment]) -> Any:
     """The value; raises whatever its unpickling raises."""
-    return pickle.loads(segments[0], buffers=segments[1:])
+    return pickle.loads(joined(segments[0]), buffers=segments[1:])
 
 
 # --- which modules are the user's own --------------------------------------------------------------------
@@ -147,7 +145,7 @@ class FunctionMemory:
     def __init__(self) -> None:
         self._known: dict[tuple[int, Any], tuple[Any, tuple[Any, ...], bytes]] = {}
 
-    def dumps(self, function: Callable[..., Any], minor: list[int] | None) -> list[Buffer]:
+    def dumps(self, function: Callable[..., Any], minor: list[int] | None) -> list[Segment]:
         state = _unchanging_state(function)
         key = (id(function), tuple(minor) if minor else None)
         if state is not None:
@@ -158,7 +156,7 @@ class FunctionMemory:
         if state is not None and len(segments) == 1:
             if len(self._known) >= self.LIMIT:
                 self._known.clear()
-            self._known[key] = (function, state, bytes(segments[0]))
+            self._known[key] = (function, state, bytes(joined(segments[0])))
         return segments
 
 
@@ -175,10 +173,10 @@ def _unchanging_state(function: Any) -> tuple[Any, ...] | None:
     state: list[Any] = [function.__code__, function.__defaults__, function.__name__, function.__doc__]
     for name in _global_names(function.__code__):
         value = function.__globals__.get(name, _known_builtin)
-        if (
-            not isinstance(value, (*_SCALARS, types.ModuleType, types.BuiltinFunctionType))
-            and value is not _known_builtin
-        ):
+        if isinstance(value, types.ModuleType):
+            if is_users_module(value):
+                return None  # it travels by value, and that may change
+        elif not isinstance(value, (*_SCALARS, types.BuiltinFunctionType)) and value is not _known_builtin:
             return None
         state.append(value)
     return tuple(state)
@@ -202,17 +200,20 @@ class LoadedFunctions:
     LIMIT = 64
 
     def __init__(self) -> None:
-        self._known: dict[bytes, Callable[..., Any]] = {}
+        self._known: dict[bytes, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
 
     def loads(self, data: bytes) -> Any:
         known = self._known.get(data)
-        if known is not None and not known.__dict__:
-            return known
+        if known is not None:
+            now = _unchanging_state(known[0])  # a call may have set a global of its own
+            if now is not None and _same(known[1], now):
+                return known[0]
         function = pickle.loads(data)
-        if len(data) < 16 * 1024 and _unchanging_state(function) is not None:
+        state = _unchanging_state(function) if len(data) < 16 * 1024 else None
+        if state is not None:
             if len(self._known) >= self.LIMIT:
                 self._known.clear()
-            self._known[data] = function
+            self._known[data] = (function, state)
         return function
 
 
@@ -239,7 +240,7 @@ class _SourcePickler(cloudpickle.Pickler):
             raise TravelError(self._versions(f"The function {function.__name__!r}, whose source is not known,"))
         names = function.__code__.co_freevars
         closure = {name: _cell_value(cell) for name, cell in zip(names, function.__closure__ or (), strict=True)}
-        shell = (text, function.__name__, tuple(names), function.__module__)
+        shell = (text, function.__code__.co_name, tuple(names), function.__module__)
         state = {
             "closure": {name: value for name, value in closure.items() if value is not function},
             "own": [name for name, value in closure.items() if value is function],
@@ -252,6 +253,7 @@ class _SourcePickler(cloudpickle.Pickler):
             "self": [n for n in _global_names(function.__code__) if function.__globals__.get(n) is function],
             "defaults": function.__defaults__,
             "kwdefaults": function.__kwdefaults__,
+            "names": (function.__name__, function.__qualname__, function.__doc__),
             "dict": dict(function.__dict__),
         }
         return _function_shell, shell, state, None, None, _fill_function
@@ -291,10 +293,11 @@ def function_source(function: types.FunctionType) -> str | None:
     if tree is None:
         return None
     wanted: list[str] = []
+    name = function.__code__.co_name  # a decorator may have given it another one
     for node in ast.walk(tree):
-        if function.__name__ == "<lambda>" and isinstance(node, ast.Lambda):
+        if name == "<lambda>" and isinstance(node, ast.Lambda):
             wanted.append(ast.unparse(node))
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function.__name__:
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name:
             node.decorator_list = []
             _plain_arguments(node.args)
             node.returns = None
@@ -371,6 +374,7 @@ def _fill_function(function: types.FunctionType, state: dict[str, Any]) -> None:
             cell.cell_contents = values[name]
     function.__defaults__ = state["defaults"]
     function.__kwdefaults__ = state["kwdefaults"]
+    function.__name__, function.__qualname__, function.__doc__ = state["names"]
     function.__dict__.update(state["dict"])
 
 

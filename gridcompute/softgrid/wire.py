@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -41,7 +42,7 @@ MESSAGE_LIMIT = 64 * 1024**3
 FRAME_LIMIT = HEADER_LIMIT + INLINE_LIMIT + 64 * 1024
 
 _OPENING = struct.Struct("<II")
-_LENGTH = struct.Struct("<Q")
+_SIZE = struct.Struct("<Q")
 
 
 class WireError(Exception):
@@ -56,23 +57,63 @@ class Opening(NamedTuple):
     offset: int  # where the segments of an inline message begin
 
 
-def size_of(segments: list[Buffer]) -> int:
-    return sum(len(segment) if isinstance(segment, bytes) else memoryview(segment).nbytes for segment in segments)
+def shortened(text: str, limit: int) -> str:
+    """A text whose JSON has at most `limit` bytes: of a longer one the beginning and the end."""
+    while (size := len(json.dumps(text))) > limit:
+        keep = max(1, len(text) * limit // size - 10) // 2
+        text = f"{text[:keep]}\n…\n{text[-keep:]}"
+    return text
 
 
-def pack_opening(header: dict[str, Any], segments: list[Buffer], inline: bool) -> bytes:
+class Pieces:
+    """A segment as a pickler wrote it, piece by piece: big bytes objects stand in it themselves and are not copied."""
+
+    __slots__ = ("nbytes", "pieces")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.nbytes = 0
+
+    def write(self, data: Buffer) -> None:
+        # A bytearray or view may change before it is sent.
+        piece = data if isinstance(data, bytes) else bytes(data)
+        self.pieces.append(piece)
+        self.nbytes += len(piece)
+
+    def joined(self) -> bytes:
+        return self.pieces[0] if len(self.pieces) == 1 else b"".join(self.pieces)
+
+
+Segment: TypeAlias = Buffer | Pieces
+
+
+def joined(segment: Segment) -> Buffer:
+    return segment.joined() if isinstance(segment, Pieces) else segment
+
+
+def _length(segment: Segment) -> int:
+    if isinstance(segment, bytes):
+        return len(segment)
+    return segment.nbytes if isinstance(segment, Pieces) else memoryview(segment).nbytes
+
+
+def size_of(segments: Sequence[Segment]) -> int:
+    return sum(map(_length, segments))
+
+
+def pack_opening(header: dict[str, Any], segments: Sequence[Segment], inline: bool) -> bytes:
     """The payload of a first frame; with `inline` the segments follow the header in it."""
     text = json.dumps(header, separators=(",", ":")).encode()
     if len(text) > HEADER_LIMIT:
         raise WireError(f"The message's header has {len(text)} bytes, {HEADER_LIMIT} are allowed.")
-    lengths = [len(segment) if isinstance(segment, bytes) else memoryview(segment).nbytes for segment in segments]
+    lengths = [_length(segment) for segment in segments]
     parts: list[Buffer] = [
         _OPENING.pack(len(text), len(segments)),
         struct.pack(f"<{len(lengths)}Q", *lengths),
         text,
     ]
     if inline:
-        parts.extend(segments)
+        parts.extend(map(joined, segments))
     return b"".join(parts)
 
 
@@ -81,7 +122,7 @@ def unpack_opening(payload: Buffer) -> Opening:
     view = memoryview(payload)
     try:
         text_length, count = _OPENING.unpack_from(view)
-        offset = _OPENING.size + count * _LENGTH.size
+        offset = _OPENING.size + count * _SIZE.size
         if text_length > HEADER_LIMIT or offset + text_length > len(view):
             raise WireError("A first frame is shorter than it says.")
         lengths = list(struct.unpack_from(f"<{count}Q", view, _OPENING.size))
@@ -93,12 +134,12 @@ def unpack_opening(payload: Buffer) -> Opening:
     return Opening(header, lengths, offset + text_length)
 
 
-def inline_segments(payload: Buffer, opening: Opening) -> list[Buffer]:
+def inline_segments(payload: Buffer, opening: Opening) -> list[Segment]:
     """The segments of a message that is whole in its first frame."""
     view = memoryview(payload)
     if opening.offset + sum(opening.lengths) != len(view):
         raise WireError("The segments of a message do not fill its frame.")
-    segments: list[Buffer] = []
+    segments: list[Segment] = []
     start = opening.offset
     for length in opening.lengths:
         segments.append(view[start : start + length])

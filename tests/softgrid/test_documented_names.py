@@ -12,7 +12,7 @@ import socket
 import pytest
 
 from gridcompute import softgrid
-from gridcompute.softgrid import Collections, Core, Executors, Globals
+from gridcompute.softgrid import Collections, Core, Executors, Globals, node
 
 from .conftest import launch, pid_of, poll, process_is_gone
 
@@ -130,7 +130,7 @@ def test_the_classes_inherit_each_other_as_documented():
     assert set(softgrid.__all__) >= {"Orchestrator", "Router", "Manager", "Worker", "Globals", "Collections"}
 
 
-@pytest.mark.parametrize("base", ["GridBase", "TransferBase", "ExecutorBase"])
+@pytest.mark.parametrize("base", ["GridBase", "MethodsBase", "LaunchBase", "ExecutorBase"])
 def test_a_base_cannot_be_made(base):
     with pytest.raises(TypeError):
         getattr(Core, base)()
@@ -225,3 +225,18 @@ def test_an_address_of_this_computer_is_launched_without_ssh(make_grid, monkeypa
             assert ok[0]["machineUser"] == "somebody"
     assert len(grid.workers) >= 2
     assert grid.machinesAddress == ["127.0.0.1"]
+
+
+def test_another_transport_takes_the_place_of_the_built_in_one(make_grid, monkeypatch):
+    class Counting(node.Node):
+        sent = 0
+
+        def send(self, *args, **kwargs):
+            Counting.sent += 1
+            return super().send(*args, **kwargs)
+
+    monkeypatch.setitem(node.TRANSPORTS, "counting", Counting)
+    grid = make_grid(rules={"transport_implementation": "counting"})
+    assert isinstance(grid.executorsTransport, Counting)
+    assert grid.transfer(grid.get_transfer_template("role"), grid.gridUniqueName, collect=True) == ["orchestrator"]
+    assert Counting.sent == 2

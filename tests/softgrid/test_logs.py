@@ -122,3 +122,21 @@ def test_no_password_is_logged(make_grid, capsys):
     grid.disconnect(kill=False)
     out = capsys.readouterr().out
     assert "***" in out and "verysecret" not in out + status.error
+
+
+def test_a_long_log_is_shortened_and_those_beside_it_come_too(make_grid, capsys):
+    grid = make_grid()
+    (worker,) = launch(grid, "worker")
+
+    def tell(executor):
+        import traceback
+
+        for _ in range(3):
+            executor.log_and_transfer("info", "begin" + "ü" * 300_000 + "end", data="ü" * 300_000)
+        executor.log_and_transfer("warn", "afterwards", tback=traceback.extract_stack())
+
+    call(grid, tell, worker, first=True)
+    printed: list[str] = []
+    poll(lambda: printed.append(capsys.readouterr().out) or "afterwards" in "".join(printed), 5)
+    assert "".join(printed).count("beginü") == 3
+    assert ", in tell" in "".join(printed)

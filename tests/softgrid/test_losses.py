@@ -269,3 +269,97 @@ def test_rules_are_seen_by_launched_executors(make_grid):
     assert "without a priority" in status.error
     assert call(grid, slow, worker, 0) == ["done"]
     assert all(grid.transfer_add_data("still", 1, worker))
+
+
+@pytest.mark.parametrize("victim", ["worker", "manager", "router"])
+def test_a_bounced_transfer_is_answered_too_when_one_on_its_way_is_lost(branch, victim):
+    grid, router, manager, workers, _ = branch
+    results = []
+    template = grid.get_transfer_template(slow)
+    waiting = threading.Thread(
+        target=lambda: results.extend(grid.transfer(template, manager, bounce=[workers], collect=True))
+    )
+    waiting.start()
+    poll(lambda: all(call(grid, lambda e: e._executions.running == 2, workers, first=True, priority=None)), 10)
+    lost = {"worker": workers[0], "manager": manager, "router": router}[victim]
+    os.kill(pid_of(lost), signal.SIGKILL)
+    if victim == "worker":
+        poll(lambda: lost not in grid.workers, 10)
+        os.kill(pid_of(workers[1]), signal.SIGKILL)
+    waiting.join(10)
+    assert not waiting.is_alive()
+    for name, status in zip(workers, results, strict=True):
+        assert not status and name in status.error and "was lost" in status.error
+
+
+def test_a_bounced_transfer_from_right_above_is_answered_when_the_bouncer_is_lost(make_grid):
+    grid = make_grid()
+    (manager,) = launch(grid, "manager")
+    workers = launch(grid, "worker", 2, upgrid=manager)
+    results = []
+    template = grid.get_transfer_template(slow)
+    waiting = threading.Thread(
+        target=lambda: results.extend(grid.transfer(template, manager, bounce=[workers], collect=True))
+    )
+    waiting.start()
+    poll(lambda: all(call(grid, lambda e: e._executions.running == 2, workers, first=True, priority=None)), 10)
+    os.kill(pid_of(manager), signal.SIGKILL)
+    waiting.join(10)
+    assert [bool(status) for status in results] == [False, False]
+
+
+def test_a_relaunch_that_keeps_failing_ends_after_as_many_tries_as_asked(make_grid, capsys):
+    grid = make_grid()
+    (worker,) = launch(grid, "worker", executorKwargs={"relaunch": 2})
+    grid._accept["worker"] = False
+    os.kill(pid_of(worker), signal.SIGKILL)
+    said = []
+    poll(lambda: said.append(capsys.readouterr().out) or "it was tried 2 times" in "".join(said), 15)
+    assert "".join(said).count("could not be launched again") == 2
+
+
+def test_a_lost_branch_is_launched_again_though_one_of_it_cannot(make_grid):
+    grid = make_grid()
+    (manager,) = launch(grid, "manager", executorKwargs={"relaunch": True})
+    gone, back = launch(grid, "worker", 2, upgrid=manager, executorKwargs={"relaunch": True})
+    grid._launched[gone]["machineExecutable"] = "python-that-is-not-there"
+    os.kill(pid_of(manager), signal.SIGKILL)
+    poll(lambda: len(grid.workers) == 1 and grid.workers != [back] and grid.managers != [manager], 20)
+    assert call(grid, slow, grid.workers, 0) == ["done"]
+
+
+def test_an_executor_that_kills_itself_is_not_launched_again(make_grid):
+    grid = make_grid()
+    (manager,) = launch(grid, "manager")
+    (worker,) = launch(grid, "worker", upgrid=manager, executorKwargs={"relaunch": True})
+    (status,) = call(grid, "kill", worker)
+    assert worker in status.error
+    poll(lambda: not grid.workers and not grid._launched.keys() & {worker}, 5)
+    assert not [thread for thread in threading.enumerate() if thread.name == "softgrid relaunch"]
+
+
+def test_when_the_orchestrator_is_gone_one_that_holds_its_interpreter_ends_too(tmp_path, make_grid):
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            from gridcompute.softgrid import Orchestrator
+            O = Orchestrator(address="127.0.0.1", port=26000, heartbeatTolerance=2, heartMonitorFrequency=0.5)
+            O.launch_worker(O.address)
+            def hold():
+                import ctypes
+                ctypes.PyDLL(None).usleep(90_000_000)
+            O.transfer(O.get_transfer_template(hold), O.workers)
+            print(O.workers[0], flush=True)
+            import time; time.sleep(100)
+            """
+        )
+    )
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    worker = pid_of(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    poll(lambda: process_is_gone(worker), 15)
+    make_grid()  # clears what the killed script left

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -253,3 +254,66 @@ def test_children_that_functions_start_end_with_the_worker(grid):
     poll(lambda: process_is_gone(children[0]), 10)
     assert all(grid.kill_executor(two))
     poll(lambda: process_is_gone(children[1]), 10)
+
+
+def test_what_is_too_long_for_an_answer_is_shortened_and_the_worker_lives(grid):
+    def fail():
+        raise ValueError("begin" + "ü" * 400_000 + "end")
+
+    (status,) = call(grid, fail, grid.workers[0])
+    assert "beginü" in status.error and "end" in status.error and len(status.error) < 400_000
+    assert call(grid, power, grid.workers[0], 2, 3) == [8]
+
+
+def test_what_is_not_awaited_leaves_no_trace_on_the_way(make_grid):
+    grid = make_grid()
+    (router,) = launch(grid, "router", executorKwargs={"allowExecutingUDF": True})
+    (worker,) = launch(grid, "worker", upgrid=router)
+    template = grid.get_transfer_template("add_data", args=("a", 1), returnResult=False)
+    for _ in range(20):
+        grid.transfer(template, worker)
+    call(grid, power, worker, 1, 1)
+    assert call(grid, lambda e: sum(map(len, e._node._passing.values())), router, first=True) == [0]
+
+
+def test_a_template_may_hold_the_bounces(make_grid):
+    grid = make_grid()
+    managers = launch(grid, "manager", 2)
+    workers = [launch(grid, "worker", upgrid=manager)[0] for manager in managers]
+    template = grid.get_transfer_template("gridPath", bounce=[[workers[0]], workers[1]])
+    assert [path[-1] for path in grid.transfer(template, managers, collect=True)] == workers
+    templates = [grid.get_transfer_template("gridPath", bounce=[[worker]]) for worker in workers]
+    assert [path[-1] for path in grid.transfer(templates, managers, collect=True)] == workers
+
+
+def test_a_function_finds_what_its_module_holds_now(grid, tmp_path, monkeypatch):
+    (tmp_path / "users_own.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import users_own
+
+    scope = {"users_own": users_own, "__name__": "__main__", "n": 0}
+    exec("def see(): return users_own.x\ndef count():\n    global n\n    n += 1\n    return n\n", scope)
+    worker = grid.workers[0]
+    assert call(grid, scope["see"], worker) == [1]
+    users_own.x = 2
+    assert call(grid, scope["see"], worker) == [2]
+    assert [call(grid, scope["count"], worker)[0] for _ in range(3)] == [1, 1, 1]
+    del sys.modules["users_own"]
+
+
+def test_big_bytes_and_text_go_there_and_back(grid):
+    big = os.urandom(1000) * 2000
+    values = {"bytes": big, "text": "ü" * 500_000, "array": bytearray(big), "many": [big[:70_000]] * 3, "small": 1}
+    assert call(grid, lambda v: v, grid.workers, values) == [values, values]
+    assert call(grid, lambda v: type(v["array"]).__name__, grid.workers[0], values) == ["bytearray"]
+    # without collect the caller may change what it sent as soon as `transfer` returns
+    template = grid.get_transfer_template("add_data", args=("b", values["array"]), priority=None)
+    grid.transfer(template, grid.workers[0])
+    values["array"][:] = bytes(len(big))
+    poll(lambda: grid.transfer_get_data("b", grid.workers[0], mustExist=False) == [big])
+
+
+@pytest.mark.parametrize("wrong", [{"priority": float("nan")}, {"resultName": 5}, {"promisePassword": 5}])
+def test_a_template_that_no_executor_could_read_is_refused_here(grid, wrong):
+    status = grid.transfer(grid.get_transfer_template(power, **wrong), grid.workers, collect=True)
+    assert isinstance(status, SoftgridStatus) and not status

@@ -248,3 +248,43 @@ def test_a_message_above_the_limit_is_refused_before_memory_is_set_aside(grid, m
     (status,) = call(grid, lambda: b"x" * 2_000_000, grid.workers[0])
     assert not status and "1000000 are allowed" in status.error
     assert works(grid)
+
+
+def test_an_empty_password_is_refused_and_none_is_a_random_one(make_grid):
+    with pytest.raises(ValueError, match="empty"):
+        make_grid(password="")
+    assert len(make_grid(password=None).password) > 20
+
+
+def test_of_many_who_join_at_once_only_as_many_as_the_rules_allow_come_in(make_grid, make_worker):
+    grid = make_grid(password="right horse", rules={"machine_maximum_number_of_workers": 2})
+    workers = [make_worker() for _ in range(5)]
+    outcomes = []
+
+    def join(worker):
+        try:
+            worker.connect_to_grid("127.0.0.1", grid.port, "right horse")
+            outcomes.append("in")
+        except SoftgridError as exc:
+            outcomes.append(str(exc))
+
+    threads = [threading.Thread(target=join, args=(worker,)) for worker in workers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert outcomes.count("in") == 2 and len([words for words in outcomes if "allow 2 workers" in words]) == 3
+    poll(lambda: len(grid.workers) == 2 and not grid._admitted)
+
+
+def test_a_message_that_cannot_be_understood_costs_no_other_one(grid, make_worker):
+    """Both arrive in one piece; the first has no sender."""
+    worker = make_worker()
+    worker.connect_to_grid("127.0.0.1", grid.port, "right horse")
+    poll(lambda: len(grid.workers) == 2)
+    link = worker._node.up
+    with link._lock:
+        link.send_packed(wire.pack_opening({"k": "x"}, [], inline=True), flush=False)
+        assert worker._node.up is link
+    answer = worker._ask(grid.gridUniqueName, "$python", timeout=5)
+    assert answer.error is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -182,3 +183,20 @@ def test_a_simple_function_is_pickled_anew_when_what_it_names_changes(make_grid)
         assert call(grid, lambda x: x + GLOBAL_FACTOR, grid.workers, 1) == [12]
     finally:
         GLOBAL_FACTOR = 10
+
+
+def test_a_decorated_function_goes_to_another_version_with_what_it_wraps():
+    def more(function):
+        @functools.wraps(function)
+        def wrapper(*args):
+            return function(*args) + 1
+
+        return wrapper
+
+    @more
+    def double(x):
+        """Twice."""
+        return 2 * x
+
+    there = travel.loads(travel.dumps(double, [3, HERE[1] + 1]))
+    assert there(3) == 7 and there.__name__ == "double" and there.__doc__ == "Twice."

@@ -24,7 +24,7 @@ from .. import Globals, travel
 from ..Collections import SoftgridStatus
 from ..errors import SoftgridError
 from ..launch import own_address, wait_until
-from ..node import Node, machine_id, process_state
+from ..node import TRANSPORTS, Node, machine_id, process_state
 from ..transport import Link
 from ..tree import Member, join_name
 from ..trust import Refused
@@ -46,7 +46,7 @@ class ExecutorBase(LaunchBase):
         address: str | None = None,
         port: int = 5000,
         portFetch: bool = True,
-        password: str | Callable[[], str] = lambda: str(uuid.uuid4()),
+        password: str | Callable[[], str] | None = lambda: str(uuid.uuid4()),
         allowExecutingUDF: bool | None = None,
         relaunch: bool | int = True,
         acceptRouters: bool = True,
@@ -69,7 +69,8 @@ class ExecutorBase(LaunchBase):
         self._address = own_address() if address is None else str(address)
         super().__init__(*args, **kwargs)
         self._port_fetch = portFetch
-        self._password = str(password() if callable(password) else password)
+        self._password = _own_password(password)
+        self._admitted: dict[str, tuple[str, str]] = {}  # name -> machine and role, until it stands in the tree
         self._allow_executing_udf = allowExecutingUDF
         self._relaunch_flag = relaunch
         self._accept = {"router": acceptRouters, "manager": acceptManagers, "worker": acceptWorkers}
@@ -81,7 +82,8 @@ class ExecutorBase(LaunchBase):
         self._log_kwargs = logKwargs or {}
         self._start_logger()
         self._make_folders(temporaryDir, permanentDir, ddfsDir)
-        self._node = Node(self, self._password, self._name)
+        self._node = TRANSPORTS[self._rules["transport_implementation"]](self, self._password, self._name)
+        self._node.loop.complain = lambda text: Globals.Logger().softgrid_log("error", text, self.gridUniqueName)
         try:
             self._port = self._node.listener.bind(self._address, int(port), portFetch)
         except BaseException:
@@ -322,17 +324,26 @@ class ExecutorBase(LaunchBase):
         role = str(info["role"])
         if not self._accept.get(role, False):
             raise Refused(f"{self.gridUniqueName} accepts no {role}s.")
-        if info["name"] in self._node.tree.members:
-            raise Refused(f"{info['name']} is in this grid already.")
+        name, address = str(info["name"]), str(info["address"])
         with self._limits_lock:
-            rules = self.get_machine_rules(str(info["address"]))
-            self._machine_cores.setdefault(str(info["address"]), int(info["cores"]))
-            allowed = self._allowed(str(info["address"]), role, rules)
-            if allowed is not None and len(self._node.tree.on_machine(str(info["address"]), role)) >= allowed:
-                raise Refused(f"The rules allow {allowed} {role}s on {info['address']}.")
+            if name in self._node.tree.members or name in self._admitted:
+                raise Refused(f"{name} is in this grid already.")
+            self._machine_cores.setdefault(address, int(info["cores"]))
+            allowed = self._allowed(address, role, self.get_machine_rules(address))
+            present = len(self._node.tree.on_machine(address, role))
+            if allowed is not None and present + list(self._admitted.values()).count((address, role)) >= allowed:
+                raise Refused(f"The rules allow {allowed} {role}s on {address}.")
+            self._admitted[name] = (address, role)
         return {"version": __version__}
 
+    def dismiss(self, hello: dict[str, Any]) -> None:
+        with self._limits_lock:
+            self._admitted.pop(str(hello["info"]["name"]), None)
+
     def on_joined(self, members: list[Member]) -> None:
+        with self._limits_lock:
+            for member in members:
+                self._admitted.pop(member.name, None)
         self._note_arrivals(members)
 
     def on_gone(self, members: list[Member], reason: str, purpose: bool, direct: bool) -> None:
@@ -408,6 +419,7 @@ class ExecutorBase(LaunchBase):
         super()._end(why, kill_local)
         if first:
             self._executions.stop()
+            self._uncollected.put(None)
             self._reap()
 
     def _service_kill(self, value: Any) -> bool:
@@ -420,12 +432,13 @@ class ExecutorBase(LaunchBase):
         return True
 
     def _service_kill_child(self, name: str) -> bool:
-        """Ends the process of an executor right below on this machine that does not end by itself."""
+        """Ends an executor right below that does not end by itself."""
         member = self._node.tree.members.get(name)
-        if member is None or member.info.get("machine") != machine_id() or self._node.child(name) is None:
+        if member is None or self._node.child(name) is None:
             return False
+        # On another machine its guardian finds it given up, and kills it.
         self._node.lose(name, "it was killed", purpose=True)
-        if process_state(int(member.info["pid"])) is not None:
+        if member.info.get("machine") == machine_id() and process_state(int(member.info["pid"])) is not None:
             os.kill(int(member.info["pid"]), getattr(signal, "SIGKILL", signal.SIGTERM))
         return True
 
@@ -450,10 +463,13 @@ class ExecutorBase(LaunchBase):
                     "password=getpass('Password: '), blocking=True)\n\n"
                 )
 
-    def _ask_all(self, receivers: Any, service: str, timeout: float) -> list[SoftgridStatus]:
+    def _ask_all(self, receivers: Any, service: str, timeout: float) -> list[SoftgridStatus] | SoftgridStatus:
         from concurrent.futures import ThreadPoolExecutor
 
-        names = [plan.receiver for plan in self._receivers(receivers)]
+        try:
+            names = [plan.receiver for plan in self._receivers(receivers)]
+        except (ValueError, TypeError) as exc:
+            return SoftgridStatus(False, str(exc), name=service[1:])
         if not names:
             return []
         with ThreadPoolExecutor(min(32, len(names))) as pool:
@@ -462,6 +478,16 @@ class ExecutorBase(LaunchBase):
             SoftgridStatus(answer.error is None, answer.error, name, service[1:])
             for name, answer in zip(names, answers, strict=True)
         ]
+
+
+def _own_password(password: str | Callable[[], str] | None) -> str:
+    """None is a random one; raises ValueError for an empty one, which would let in everybody."""
+    found = password() if callable(password) else password
+    if found is None:
+        return str(uuid.uuid4())
+    if not str(found):
+        raise ValueError("The password is empty, so everybody would be let in; give another, or None for a random one.")
+    return str(found)
 
 
 def _user() -> str:

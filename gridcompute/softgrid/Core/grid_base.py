@@ -46,7 +46,7 @@ class GridBase:
     _permanent_dir: Path
 
     def __init__(self, killAtDisconnect: bool | None = None, *args: Any, **kwargs: Any):
-        if type(self).__name__ in ("GridBase", "MachineManagement", "TransferBase"):
+        if type(self).__module__.startswith(f"{__package__}."):
             raise TypeError(f"{type(self).__name__} is a base of executors; make an Orchestrator or another executor.")
         if kwargs or args:
             unknown = ", ".join([*kwargs, *map(repr, args)])
@@ -176,7 +176,11 @@ class GridBase:
     # --- ending ------------------------------------------------------------------------------------------
 
     def kill(self) -> None:
-        """Ends this process at once and without cleaning; the executors below end by themselves."""
+        """Ends this process at once and without cleaning; the executors below end by themselves.
+
+        It is ended on purpose, so nobody launches it again.
+        """
+        self._node.say_goodbye("it was killed")
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):
                 stream.flush()

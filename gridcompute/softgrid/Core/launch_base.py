@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from .. import launch, travel
@@ -32,7 +32,8 @@ class LaunchBase(AssessBase):
         self._arrivals: dict[str, tuple[threading.Event, list[str]]] = {}
         self._given_up: set[str] = set()
         self._launched: dict[str, dict[str, Any]] = {}
-        self._started_locally = threading.BoundedSemaphore(max(4, 2 * self.machineNumberOfCores))
+        self._processes_lock = threading.Lock()
+        self._starting: dict[str, threading.BoundedSemaphore] = {}
 
     def launch_executor(
         self,
@@ -140,13 +141,16 @@ class LaunchBase(AssessBase):
             kwargs.setdefault("address", address)
             kwargs.setdefault("applicationName", self._application_name)
             what = Order(role, kwargs, door[0], door[1], door[2], door[3], tracking, timeout)
-            self._start(what, order, address, here)
+            with self._starts_on(address):  # its time runs from here
+                self._start(what, order, address, here)
             if not arrival[0].wait(timeout):
                 raise LaunchFailed(f"The executor did not join the grid within {timeout:g} s.")
         except LaunchFailed as exc:
             place_is_held = not exc.gave_place_back
-            self._given_up.add(tracking)
-            if arrival[0].is_set():
+            with self._limits_lock:
+                self._given_up.add(tracking)
+                came = arrival[0].is_set()
+            if came:
                 self._end_late(arrival[1][0])
             raise
         finally:
@@ -156,7 +160,15 @@ class LaunchBase(AssessBase):
         found = arrival[1][0]
         self._launched[found] = {**order, "timeout": timeout, "times": order.get("times", 0)}
         order.pop("times", None)
+        if found not in self._node.tree.members and self._launched.pop(found, None) is not None:
+            raise LaunchFailed(f"{found} was lost as soon as it had joined.")
         return found
+
+    def _starts_on(self, address: str) -> threading.BoundedSemaphore:
+        """So many start on one machine at once: more would only slow each other, and sshd turns away more than ten."""
+        with self._limits_lock:
+            cores = self._cores_of(address) or 4
+            return self._starting.setdefault(address, threading.BoundedSemaphore(max(4, min(8, 2 * cores))))
 
     def _door_of(self, upgrid: str) -> tuple[str, int, str, str]:
         """Address, port, password and fingerprint of the executor that a new one shall connect to."""
@@ -206,10 +218,9 @@ class LaunchBase(AssessBase):
         return None
 
     def _start_child(self, what: Order, executable: str | None) -> None:
-        with self._started_locally:
-            process = launch.start_here(what, executable)
-        self._processes.append(process)
-        self._processes = [item for item in self._processes if item.poll() is None]
+        process = launch.start_here(what, executable)
+        with self._processes_lock:
+            self._processes = [item for item in [*self._processes, process] if item.poll() is None]
 
     def _start_by(self, upgrid: str, what: Order, executable: str | None) -> None:
         answer = self._ask(upgrid, "$start", (vars(what), executable), timeout=what.timeout + 10)
@@ -234,11 +245,13 @@ class LaunchBase(AssessBase):
         """On the transport's thread."""
         for member in members:
             tracking = member.info.get("tracking")
-            arrival = self._arrivals.get(tracking) if tracking else None
-            if arrival is not None:
-                arrival[1][0] = member.name
-                arrival[0].set()
-            elif tracking in self._given_up:
+            with self._limits_lock:
+                arrival = self._arrivals.get(tracking) if tracking else None
+                late = tracking in self._given_up
+                if arrival is not None and not late:
+                    arrival[1][0] = member.name
+                    arrival[0].set()
+            if late:
                 self._later(functools.partial(self._end_late, member.name))
 
     def _end_late(self, name: str) -> None:
@@ -254,30 +267,34 @@ class LaunchBase(AssessBase):
         for member in members:
             order = self._launched.pop(member.name, None)
             if order is not None and not purpose and not self._is_disconnected:
-                wanted = member.info.get("relaunch")
-                if wanted is True or (wanted is not False and isinstance(wanted, int) and order["times"] < wanted):
+                order["relaunch"] = member.info.get("relaunch")
+                if _wanted_again(order):
                     again.append((member.name, order))
         if again:
-            threading.Thread(target=self._relaunch, args=(again,), name="softgrid relaunch", daemon=True).start()
+            self._relaunch(again)
 
     def _relaunch(self, lost: list[tuple[str, dict[str, Any]]]) -> None:
-        """Those above first; what hung on a lost executor hangs on the one that took its place."""
-        instead: dict[str, str] = {}
-        names = {name for name, _ in lost}
+        """Side by side; what hung on a lost executor waits for the one that takes its place, and hangs on that."""
+        instead: dict[str, Future[str | None]] = {name: Future() for name, _ in lost}
+
+        def again(name: str, order: dict[str, Any]) -> None:
+            found = None
+            try:
+                above = instead.get(order["upgridUniqueName"])
+                if above is not None:
+                    order["upgridUniqueName"] = above.result()
+                if order["upgridUniqueName"] is not None:
+                    found = self._relaunch_one(name, order)
+            finally:
+                instead[name].set_result(found)
+
         for name, order in lost:
-            upgrid = order["upgridUniqueName"]
-            if upgrid in names:
-                if upgrid not in instead:
-                    continue
-                order["upgridUniqueName"] = instead[upgrid]
-            found = self._relaunch_one(name, order)
-            if found is not None:
-                instead[name] = found
+            threading.Thread(target=again, args=(name, order), name="softgrid relaunch", daemon=True).start()
 
     def _relaunch_one(self, name: str, order: dict[str, Any]) -> str | None:
         timeout = order.pop("timeout")
         pause = RELAUNCH_PAUSE * 2 ** min(order["times"], 8)
-        while True:
+        while _wanted_again(order):
             order["times"] += 1
             if self._stopping.wait(min(pause, RELAUNCH_PAUSE_LIMIT)):
                 return None
@@ -291,6 +308,8 @@ class LaunchBase(AssessBase):
                 continue
             self.log_and_transfer("info", f"{name} was lost and launched again as {found}.")
             return found
+        self.log_and_transfer("error", f"{name} is not launched again: it was tried {order['times']} times.")
+        return None
 
     @property
     def _stopping(self) -> threading.Event:
@@ -305,3 +324,9 @@ class LaunchBase(AssessBase):
             except subprocess.TimeoutExpired:
                 launch.end(process, by_itself=False)
         self._processes = []
+
+
+def _wanted_again(order: dict[str, Any]) -> bool:
+    """Whether a lost executor is launched again: True without limit, an integer that many times, False never."""
+    wanted = order.get("relaunch")
+    return wanted is True or (isinstance(wanted, int) and order["times"] < wanted)

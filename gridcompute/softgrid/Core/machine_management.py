@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import Globals
 from ..Collections import SoftgridStatus
-from ..transport import TRANSPORTS
+from ..node import TRANSPORTS
 from .grid_base import GridBase
 
 _LIMITS = {

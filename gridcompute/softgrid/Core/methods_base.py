@@ -37,9 +37,8 @@ class MethodsBase(RequesterResponderBase):
         template = self.get_transfer_template(
             "get_executor_grid_path", args=(gridUniqueName, transferTimeout, multiplier), priority=None
         )
-        answers = self.transfer(
-            template, "upgrid", collect=True, transferTimeout=transferTimeout * max(1, len(self.gridPath) - 1)
-        )
+        timeout = self.get_transfer_wait_timeout(transferTimeout, multiplier)  # the question may go up to the top
+        answers = self.transfer(template, "upgrid", collect=True, transferTimeout=timeout)
         return answers[0] if isinstance(answers, list) and isinstance(answers[0], dict) else {}
 
     # --- objects -----------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import queue
 import sys
@@ -18,14 +19,14 @@ from ..executions import Executions
 from ..node import BOUNCED, Answer, Batch
 from ..transport import Link, Ticket
 from ..tree import split_name
-from ..wire import Buffer
+from ..wire import Segment, joined, shortened
 from .machine_management import MachineManagement
 
 KEYWORDS = ("upgrid", "routers", "managers", "workers")
 LOGS_LIMIT = 10_000
 LOGS_AT_ONCE = 500
 LOG_PAUSE = 0.02
-ERROR_LIMIT = 200_000
+LOG_TEXT_LIMIT = 200_000  # bytes of one text of a log; a batch of logs is one header, at most four times as long
 
 _PROPAGATE = ("upgrid", "routers", "managers", "workers", "recursive")
 
@@ -56,7 +57,7 @@ class TransferBase(MachineManagement):
         self._functions = travel.FunctionMemory()
         self._loaded_functions = travel.LoadedFunctions()
         self._minors: dict[str, list[int]] = {}
-        self._uncollected: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._uncollected: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._uncollected_thread: threading.Thread | None = None
         self._logs: deque[dict[str, Any]] = deque()
         self._logs_dropped = 0
@@ -171,13 +172,18 @@ class TransferBase(MachineManagement):
         plans = self._receivers(receivers)
         count = len(plans)
         each = _repeated(templates, count, "transferKwargs")
+        if bounce is None and isinstance(templates, dict):
+            bounce = templates.get("bounce_transfer")
         bounces = _repeated(bounce, count, "bounce")
         multipliers = _repeated(multiplier, count, "multiplier")
         for plan, template, onward, factor in zip(plans, each, bounces, multipliers, strict=True):
             if not isinstance(template, dict):
                 raise ValueError(f"transferKwargs must be a dictionary of get_transfer_template, not {template!r}.")
             plan.template = template
-            onward = template.get("bounce_transfer") if onward is None else onward
+            if onward is None and template is not templates:
+                onward = template.get("bounce_transfer")
+            if isinstance(onward, (list, tuple)) and len(onward) == 1 and not isinstance(onward[0], str):
+                (onward,) = onward  # a template of one receiver: its list of bounces has one entry
             if onward is not None:
                 plan.bounce = [onward] if isinstance(onward, str) else list(onward)
                 for name in plan.bounce:
@@ -216,9 +222,9 @@ class TransferBase(MachineManagement):
         path = self._node.tree.path_to(plan.receiver)
         return max(1, len(self.gridPath) if path is None else len(path))
 
-    def _pack_all(self, plans: list[_Plan]) -> list[tuple[dict[str, Any], list[Buffer]]]:
+    def _pack_all(self, plans: list[_Plan]) -> list[tuple[dict[str, Any], list[Segment]]]:
         """Header and segments for each plan; a template is serialized once for all receivers of the same Python."""
-        known: dict[tuple[int, tuple[int, ...]], tuple[dict[str, Any], list[Buffer]]] = {}
+        known: dict[tuple[int, tuple[int, ...]], tuple[dict[str, Any], list[Segment]]] = {}
         packed = []
         for plan in plans:
             minor = self._minor_for(plan)
@@ -228,15 +234,18 @@ class TransferBase(MachineManagement):
             packed.append(known[key])
         return packed
 
-    def _pack(self, template: dict[str, Any], minor: list[int]) -> tuple[dict[str, Any], list[Buffer]]:
+    def _pack(self, template: dict[str, Any], minor: list[int]) -> tuple[dict[str, Any], list[Segment]]:
         if template.get("mode", "execute") != "execute":
             raise ValueError(f"There is no transfer mode {template['mode']!r}; there is 'execute'.")
         handling = template.get("result_handling") or {}
         function = template.get("function")
         header: dict[str, Any] = {"k": "x", "p": template.get("priority", 1), "py": travel.MINOR}
-        if header["p"] is not None and not isinstance(header["p"], (int, float)):
-            raise ValueError(f"The priority must be a number or None, not {header['p']!r}.")
-        segments: list[Buffer] = []
+        if header["p"] is not None and not (isinstance(header["p"], (int, float)) and math.isfinite(header["p"])):
+            raise ValueError(f"The priority must be a finite number or None, not {header['p']!r}.")
+        for what, text in (("result name", handling.get("result_name")), ("promise", template.get("promise_password"))):
+            if text is not None and not isinstance(text, str):
+                raise ValueError(f"The {what} must be a string or None, not {text!r}.")
+        segments: list[Segment] = []
         if isinstance(function, str) and function.replace(".", "_").isidentifier():
             header["f"] = function
         elif isinstance(function, str) or (isinstance(function, dict) and "source" in function):
@@ -263,7 +272,7 @@ class TransferBase(MachineManagement):
         return header, segments
 
     def _send_all(
-        self, plans: list[_Plan], packed: list[tuple[dict[str, Any], list[Buffer]]], batch: Batch, collect: bool
+        self, plans: list[_Plan], packed: list[tuple[dict[str, Any], list[Segment]]], batch: Batch, collect: bool
     ) -> tuple[list[str], list[Ticket]]:
         node = self._node
         numbers: list[str] = []
@@ -356,8 +365,7 @@ class TransferBase(MachineManagement):
         self._uncollected.put(work)
 
     def _serve_uncollected(self) -> None:
-        while True:
-            work = self._uncollected.get()
+        while (work := self._uncollected.get()) is not None:
             try:
                 work()
             except Exception as exc:  # noqa: BLE001
@@ -405,7 +413,7 @@ class TransferBase(MachineManagement):
 
     # --- executing what others sent ----------------------------------------------------------------------
 
-    def on_execute(self, header: dict[str, Any], segments: list[Buffer]) -> None:
+    def on_execute(self, header: dict[str, Any], segments: list[Segment]) -> None:
         """A request for this executor, on the transport's thread."""
         name = header.get("f")
         if isinstance(name, str) and name.startswith("$"):
@@ -417,7 +425,7 @@ class TransferBase(MachineManagement):
             return
         self._executions.put(header.get("p"), lambda: self._execute(header, segments))
 
-    def _serve(self, header: dict[str, Any], name: str, segments: list[Buffer]) -> None:
+    def _serve(self, header: dict[str, Any], name: str, segments: list[Segment]) -> None:
         if name == "$python":
             self._node.reply(header, travel.dumps(travel.MINOR))
             return
@@ -457,14 +465,14 @@ class TransferBase(MachineManagement):
             return self._allow_executing_udf
         return bool(self._rules.get(f"{self.role}_allow_executing_udf", self.role == "worker"))
 
-    def _execute(self, header: dict[str, Any], segments: list[Buffer]) -> None:
+    def _execute(self, header: dict[str, Any], segments: list[Segment]) -> None:
         """Runs a request on this thread and answers it. Whatever the function raises is an answer."""
         logger = Globals.Logger()
         title = header.get("f") or "function"
         if logger.is_wanted("execution_started"):
             logger.softgrid_log("execution_started", f"{title} of {header['s']}", self.gridUniqueName)
         error = exception = None
-        answer: list[Buffer] = []
+        answer: list[Segment] = []
         try:
             if "pp" in header:
                 self._propagate(header, segments)
@@ -495,21 +503,21 @@ class TransferBase(MachineManagement):
                 exception.__traceback__ = None
                 answer = travel.dumps(exception, header.get("py"))
                 travel.loads(answer)  # some exceptions can be written but not read
-        if len(error) > ERROR_LIMIT:
-            error = f"{error[: ERROR_LIMIT // 2]}\n…\n{error[-ERROR_LIMIT // 2 :]}"
         self._node.reply(header, answer, error)
 
-    def _call(self, header: dict[str, Any], segments: list[Buffer]) -> Any:
+    def _call(self, header: dict[str, Any], segments: list[Segment]) -> Any:
         name = header.get("f")
         count = header.get("u", 0)
         function: Callable[..., Any]
         if name is not None:
+            if name in self._udfs and self._udfs[name]["firstArgExecutor"] and not hasattr(type(self), name):
+                header = {**header, "fa": 0}  # it gets the executor as it was added, not twice
             function = self._method(name)
         elif "src" in header:
             count = 1
             function = travel.function_from_source(*reversed(travel.loads(segments[:1])))
         elif count == 1:
-            function = self._loaded_functions.loads(bytes(segments[0]))
+            function = self._loaded_functions.loads(bytes(joined(segments[0])))
         else:
             function = travel.loads(segments[:count])
         args, kwargs = travel.loads(segments[count:])
@@ -533,7 +541,7 @@ class TransferBase(MachineManagement):
             return lambda: value
         return found
 
-    def _propagate(self, header: dict[str, Any], segments: list[Buffer]) -> None:
+    def _propagate(self, header: dict[str, Any], segments: list[Segment]) -> None:
         """Passes a request on to the neighbours it names; nobody waits for their answers."""
         wanted = header["pp"]
         receivers: list[str] = []
@@ -554,7 +562,7 @@ class TransferBase(MachineManagement):
 
     def _hide(self, text: str) -> str:
         """No password in what others may read."""
-        for member in self._node.tree.members.values():
+        for member in list(self._node.tree.members.values()):
             secret = member.info.get("password")
             if secret and secret in text:
                 text = text.replace(secret, "***")
@@ -578,9 +586,7 @@ class TransferBase(MachineManagement):
             "logType": logType,
             "message": self._hide(str(message)),
             "data": None if data is None else self._hide(data if isinstance(data, str) else repr(data)),
-            "tback": None
-            if tback is None
-            else self._hide(tback if isinstance(tback, str) else "".join(map(str, tback))),
+            "tback": None if tback is None else self._hide(Globals.traceback_text(tback)),
             "gridUniqueName": gridUniqueName or self.gridUniqueName,
             "utcTime": time.time() if utcTime is None else utcTime,
         }
@@ -611,12 +617,12 @@ class TransferBase(MachineManagement):
                 return
             records: list[dict[str, Any]] = []
             size = 0
-            while self._logs and len(records) < LOGS_AT_ONCE and size < ERROR_LIMIT:
+            while self._logs and len(records) < LOGS_AT_ONCE and size < LOG_TEXT_LIMIT:
                 record = self._logs.popleft()
                 for key in ("message", "data", "tback"):
-                    if record[key] is not None and len(record[key]) > ERROR_LIMIT:
-                        record[key] = record[key][:ERROR_LIMIT] + " …"
-                    size += len(record[key] or "")
+                    if record[key] is not None:
+                        record[key] = shortened(record[key], LOG_TEXT_LIMIT)
+                size += len(json.dumps(record))
                 records.append(record)
             self._node.control(up, "log", {"records": records, "dropped": self._logs_dropped})
             self._logs_dropped = 0
