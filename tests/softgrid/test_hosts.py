@@ -218,3 +218,24 @@ def test_a_function_that_holds_the_interpreter_on_another_machine_is_vouched_for
     assert worker in status.error and not grid.workers
     os.kill(pid_of(worker), signal.SIGCONT)
     poll(lambda: process_is_gone(pid_of(worker)), 20)
+
+
+def test_one_that_holds_its_interpreter_on_another_machine_can_be_killed(hosts, make_grid):
+    """It hears nothing; its guardian finds that it was given up, and its children end with it."""
+    wait_for_sshd(hosts[0])
+    grid = make_grid(address=f"{NET}.1", heartMonitorFrequency=0.3, heartbeatTolerance=2)
+    worker, other = over_ssh(grid, hosts[0], "worker", 2)
+
+    def hold():
+        import ctypes
+        import subprocess
+
+        subprocess.Popen(["sleep", "300"])
+        ctypes.PyDLL(None).usleep(120_000_000)
+
+    grid.transfer(grid.get_transfer_template(hold), worker)
+    time.sleep(0.5)
+    assert all(grid.kill_executor(worker))
+    assert grid.workers == [other]
+    poll(lambda: process_is_gone(pid_of(worker)), 10)
+    assert call(grid, name_and_modules, other, first=True) == [(other, [])]

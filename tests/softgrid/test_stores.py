@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,10 +40,26 @@ def test_objects_travel_with_their_classes(grid):
     assert grid.transfer_pop_object("p", grid.workers[0])[0].x == 4
     assert grid.transfer_pop_object("p", grid.workers[0], default=7) == [7]
     assert not grid.transfer_get_object("p", grid.workers[0])[0]
-    for name in ("pickle", "cPickle", "cloudpickle"):
+    for name in ("pickle", "cPickle", "cloudpickle", "dill"):
         assert grid.transfer_add_object(name, {"a": 1}, grid.workers[0], dumps=name)[0]
-    missing = grid.transfer_add_object("d", 1, grid.workers[0], dumps="dill")
-    assert not missing and "dill" in str(missing)
+        assert grid.transfer_get_object(name, grid.workers[0]) == [{"a": 1}]
+
+
+def test_what_only_dill_can_write_goes_by_dill_where_both_sides_have_it(grid, monkeypatch):
+    lock = threading.Lock()
+    assert all(grid.transfer_add_object("lock", lock, grid.workers))
+    assert call(grid, lambda e: e.get_object("lock").acquire(False), grid.workers, first=True) == [True, True]
+    (there,) = call(grid, "get_object", grid.workers[0], "lock", kwargs={"serialize": True})
+    assert there["loads"] == "dill"
+    # a far side without it
+    call(grid, "import sys\ndef hide(): sys.modules['dill'] = None", grid.workers[0])
+    missing, works = grid.transfer_add_object("lock", lock, grid.workers)
+    assert works and not missing and "'dill' is not installed" in missing.error
+    # and without it here
+    monkeypatch.setitem(sys.modules, "dill", None)
+    for named in ("dill", None):
+        status = grid.transfer_add_object("lock", lock, grid.workers, dumps=named)
+        assert not status and "'dill' is not installed" in str(status)
 
 
 def test_objects_here(make_grid):
@@ -159,8 +177,13 @@ def test_the_files_of_a_package_are_chosen_by_its_filters(package):
         read_files(str(package / "nowhere"))
 
 
-@pytest.mark.parametrize("place", ["temporary", "memory"])
-def test_a_package_becomes_importable_there(grid, package, place):
+@pytest.mark.parametrize("place", ["temporary", "permanent", "user", "memory"])
+def test_a_package_becomes_importable_there(make_grid, package, place, tmp_path, monkeypatch):
+    """Two workers of one machine: what is permanent or the user's own is one place for both."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    grid = make_grid()
+    launch(grid, "worker", 2)
+
     def use():
         import sg_sample
 
@@ -174,6 +197,22 @@ def test_a_package_becomes_importable_there(grid, package, place):
     (package / "inner" / "deep.py").write_text("value = 43\n")
     assert all(grid.transfer_add_package(str(package), grid.workers, sitePackages=place, replace=True))
     assert call(grid, use, grid.workers) == [43, 43]
+    if place in ("permanent", "user"):
+        (late,) = launch(grid, "worker")  # finds what the others put there
+        assert all(grid.transfer_add_package(str(package), late, sitePackages=place))
+        assert call(grid, use, late) == [43]
+        (package / "inner" / "deep.py").write_text("value = 44\n")
+        (other,) = launch(grid, "worker")
+        (refused,) = grid.transfer_add_package(str(package), other, sitePackages=place)
+        assert not refused and "exists already" in refused.error
+
+
+def test_of_many_that_add_a_permanent_package_at_once_none_fails(make_grid, tmp_path):
+    grid = make_grid()
+    launch(grid, "worker", 3, executorKwargs={"permanentDir": str(tmp_path / "permanent")})
+    files = {f"sg_many/m{number}.py": b"x = 1\n" * 1000 for number in range(200)} | {"sg_many/__init__.py": b""}
+    assert all(call(grid, "add_package", grid.workers, files, priority=None, kwargs={"sitePackages": "permanent"}))
+    assert call(grid, "import sg_many.m7\ndef f(): return sg_many.m7.x", grid.workers) == [1, 1, 1]
 
 
 def test_a_package_cannot_leave_its_folder(make_grid):

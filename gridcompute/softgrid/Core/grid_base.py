@@ -61,6 +61,7 @@ class GridBase:
         self._files: dict[str, dict[str, Any]] = {}
         self._udfs: dict[str, dict[str, Any]] = {}
         self._memory_packages = MemoryPackages()
+        self._package_files: set[Path] = set()
         self._owner_pid = os.getpid()
         self._executedReturned: dict[str, list[Any]] = {}
         self._executedStored: dict[str, list[Any]] = {}
@@ -502,7 +503,11 @@ class GridBase:
         sitePackages: str = "temporary",
         replace: bool = False,
     ) -> SoftgridStatus:
-        """Makes a module or package importable here; `packageDict` is what `Collections.read_files` returns."""
+        """Makes a module or package importable here; `packageDict` is what `Collections.read_files` returns.
+
+        `permanent` and `user` are one place for all executors of a machine: a file that another one has put there
+        with the same content is not in the way.
+        """
         title = description or "add_package"
         files: dict[str, bytes] = {}
         for path, content in packageDict.items():
@@ -528,18 +533,18 @@ class GridBase:
                     title, f"sitePackages must be temporary, permanent, user or memory, not {sitePackages!r}."
                 )
             folder = folders[sitePackages]()
-            for path in files:
-                if (folder / path).exists() and not replace:
-                    return _failed(title, f"{folder / path} exists already and is not to be replaced.")
             try:
                 for path, content in files.items():
-                    (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                    (folder / path).write_bytes(content)
-                    if path.endswith(".py"):
-                        # Bytecode of a replaced file of the same size and second would pass for the new one's.
-                        Path(importlib.util.cache_from_source(str(folder / path))).unlink(missing_ok=True)
+                    place = folder / path
+                    if not replace and (
+                        place in self._package_files or (place.exists() and not _holds(place, content))
+                    ):
+                        return _failed(title, f"{place} exists already and is not to be replaced.")
+                for path, content in files.items():
+                    _write_whole(folder / path, content)
             except OSError as exc:
                 return _failed(title, f"The package can't be written to {folder}: {exc}")
+            self._package_files.update(folder / path for path in files)
             if str(folder) not in sys.path:
                 sys.path.append(str(folder))
             where = str(folder)
@@ -556,6 +561,26 @@ class GridBase:
             return _failed(f"add_{kind}", f"The {kind} {name!r} exists already and is not to be replaced.")
         store[name] = value
         return SoftgridStatus(True, name=f"add_{kind}")
+
+
+def _holds(place: Path, content: bytes) -> bool:
+    return place.is_file() and place.read_bytes() == content
+
+
+def _write_whole(place: Path, content: bytes) -> None:
+    """Another executor that looks meanwhile finds the old file or the new one, no half of it."""
+    if _holds(place, content):
+        return
+    place.parent.mkdir(parents=True, exist_ok=True)
+    written = place.with_name(f".{place.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        written.write_bytes(content)
+        written.replace(place)
+    finally:
+        written.unlink(missing_ok=True)
+    if place.suffix == ".py":
+        # Bytecode of a replaced file of the same size and second would pass for the new one's.
+        Path(importlib.util.cache_from_source(str(place))).unlink(missing_ok=True)
 
 
 def _failed(name: str, error: str) -> SoftgridStatus:

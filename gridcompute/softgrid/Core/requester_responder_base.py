@@ -12,7 +12,7 @@ from ..errors import SoftgridError
 from ..node import Answer, Batch
 from ..requests import Received, Requests, Sent
 from ..tree import split_name
-from ..wire import Buffer
+from ..wire import Segment
 from .transfer_base import TransferBase
 
 
@@ -126,7 +126,7 @@ class RequesterResponderBase(TransferBase):
         ]
         return self._send_letters("A response", letters, flags, bool(blocking), lambda index, error: None)
 
-    def _packed(self, value: Any, receiver: str) -> list[Buffer]:
+    def _packed(self, value: Any, receiver: str) -> list[Segment]:
         try:
             return travel.dumps(value, self._minor_of(receiver))
         except travel.TravelError as exc:
@@ -135,7 +135,7 @@ class RequesterResponderBase(TransferBase):
     def _send_letters(
         self,
         what: str,
-        letters: list[tuple[dict[str, Any], str, list[Buffer]]],
+        letters: list[tuple[dict[str, Any], str, list[Segment]]],
         flags: tuple[list[bool], list[bool]],
         blocking: bool,
         failed: Callable[[int, str], None],
@@ -178,7 +178,7 @@ class RequesterResponderBase(TransferBase):
 
     # --- arriving, on the transport's thread -------------------------------------------------------------
 
-    def _serve(self, header: dict[str, Any], name: str, segments: list[Buffer]) -> None:
+    def _serve(self, header: dict[str, Any], name: str, segments: list[Segment]) -> None:
         if name == "$request":
             self._requests.arrive(str(header["rp"]), Received(str(header["rq"]), segments))
             self._node.reply(header, [])
