@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .wire import Buffer
+from .wire import Segment
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Sent:
     allowed: frozenset[str] | None  # who may respond; None is everybody
     utctime: float = field(default_factory=time.time)
     expires: float = 0.0  # on the clock of this process
-    answer: list[Buffer] | None = None
+    answer: list[Segment] | None = None
     answered_by: str | None = None
     answered_utctime: float | None = None
     error: str | None = None
@@ -43,7 +43,7 @@ class Received:
     """A request that came here and was not taken out yet."""
 
     requester: str
-    segments: list[Buffer]
+    segments: list[Segment]
     utctime: float = field(default_factory=time.time)
 
 
@@ -92,7 +92,7 @@ class Requests:
                 del self._sent[request.password]
                 self._news.notify_all()
 
-    def respond(self, password: str, responder: str, segments: list[Buffer], error: str | None) -> str | None:
+    def respond(self, password: str, responder: str, segments: list[Segment], error: str | None) -> str | None:
         """Takes a response; the reason where it is refused."""
         with self._news:
             request = self._sent.get(password)
