@@ -30,6 +30,7 @@ DEFAULT_RULES: dict[str, Any] = {
     "machine_maximum_number_of_workers": -1,
     "execution_allow_negative_priority": True,
     "execution_allow_none_priority": True,
+    "task_maximum_number_of_reruns": 0,
     "router_allow_executing_udf": False,
     "manager_allow_executing_udf": False,
     "log_manager_kwargs": {"logToFile": False, "logToStdout": True, "stdoutMaxLevel": None},

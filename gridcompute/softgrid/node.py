@@ -13,6 +13,7 @@ import ssl
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,6 +138,10 @@ class Node:
     def expect(self, number: str, batch: Batch, index: int, receiver: str) -> None:
         """An answer to message `number` will be awaited."""
         self._pending[number] = _Pending(batch, index, receiver, None)
+
+    def awaited(self) -> dict[str, int]:
+        """How many answers are awaited, by the receiver they are awaited from."""
+        return dict(Counter(pending.receiver for pending in list(self._pending.values())))
 
     def forget(self, numbers: list[str]) -> None:
         for number in numbers:

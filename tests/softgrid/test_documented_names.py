@@ -199,14 +199,6 @@ def test_rules_of_the_documentation_are_there():
     }  # fmt: skip
 
 
-def test_a_promise_password_is_a_failed_status_until_there_are_promises(make_grid):
-    grid = make_grid()
-    launch(grid, "worker")
-    template = grid.get_transfer_template("gridPath", promisePassword="p")
-    (status,) = grid.transfer(template, grid.workers, collect=True)
-    assert "promise" in status.error
-
-
 def test_sigterm_ends_an_executor_cleanly(make_grid):
     grid = make_grid()
     (worker,) = launch(grid, "worker", executorKwargs={"relaunch": True})

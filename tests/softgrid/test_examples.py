@@ -120,6 +120,22 @@ def test_transfer_asynchronous_request_draws_the_times_and_the_responders(tmp_pa
     assert all(is_a_picture(tmp_path / f"{number}.png") for number in (1, 2))
 
 
+def test_transfer_add_promise_prints_a_promise_of_every_worker():
+    output = run("transfer_add_promise.py")
+    assert output.count("'placed': True") == output.count("'promise_executor': 'worker|") == WORKERS
+
+
+def test_create_job_promise_returns_five_lists_of_numbers():
+    output = run("create_job_promise.py", changes=(("'wait':30", "'wait':0.3"),))
+    lengths = printed_list_of_numbers(output)
+    assert len(lengths) == 5 and all(1000 <= length <= 10000 for length in lengths)
+    assert "5 of 5 promises were removed" in output
+
+
+def printed_list_of_numbers(output: str) -> list[int]:
+    return list(ast.literal_eval(next(line for line in output.splitlines() if line.startswith("["))))
+
+
 def is_a_picture(path: Path) -> bool:
     """Whether a PNG shows more than one colour on white."""
     import matplotlib.image

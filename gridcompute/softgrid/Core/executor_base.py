@@ -8,6 +8,7 @@ import getpass
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import ssl
@@ -23,12 +24,14 @@ from typing import Any
 from .. import Globals, travel
 from ..Collections import SoftgridStatus
 from ..errors import SoftgridError
+from ..executions import Promise
 from ..launch import own_address, wait_until
 from ..node import TRANSPORTS, Node, machine_id, process_state
 from ..transport import Link
-from ..tree import Member, join_name
+from ..tree import Member, join_name, split_name
 from ..trust import Refused
 from ..version import __version__
+from ..wire import Buffer
 from .launch_base import LaunchBase
 
 END_TIMEOUT = 10.0
@@ -92,6 +95,7 @@ class ExecutorBase(LaunchBase):
             raise
         self._node.tree.name = join_name(self.role, self._name, self._address, self.pid, self._port)
         self._node.info = self._own_info()
+        self._node.loop.on_tick(self._expire_promises)
 
     def _own_info(self) -> dict[str, Any]:
         """What this executor tells of itself when it joins; it goes up to the orchestrator."""
@@ -390,6 +394,68 @@ class ExecutorBase(LaunchBase):
             self._strangers_told = now
             count, self._strangers = self._strangers, 0
             self.log_and_transfer("warn", f"{count} connections were refused, the last from {address}: {reason}")
+
+    # --- promises ----------------------------------------------------------------------------------------
+
+    def add_promise(
+        self, creatorGUN: str, promisePassword: str | None = None, promiseTimeout: float = 60, force: bool = True
+    ) -> dict[str, Any]:
+        """Keeps this executor's queue for whoever knows the password, after the promises before it.
+
+        Without `force` a promise is placed only where nothing runs or waits and no promise stands. `promiseTimeout` is
+        seconds: they run from the placing, stop while something sent to the promise waits or runs, and start anew
+        when the last of it ends. When they are over, which is looked at twice a second, the queue is free and a log
+        goes up. Returns 'placed', 'queue_length', 'number_of_existing_promises', 'number_of_running_executions',
+        'promise_create_time' (UTC) and 'promise_password' (both None if not placed), and 'promise_executor'.
+        """
+        split_name(creatorGUN)
+        told = {
+            "queue_length": len(self._executions),
+            "number_of_existing_promises": self._executions.number_of_promises,
+            "number_of_running_executions": self._executions.running_in_turn,
+        }
+        password = secrets.token_hex(16) if promisePassword is None else str(promisePassword)
+        promise = Promise(password, creatorGUN, float(promiseTimeout))
+        placed = self._executions.add_promise(promise, bool(force))
+        return {
+            "placed": placed,
+            **told,
+            "promise_create_time": promise.utctime if placed else None,
+            "promise_password": password if placed else None,
+            "promise_executor": self.gridUniqueName,
+        }
+
+    def remove_promise(self, promisePassword: str, force: bool = False) -> dict[str, Any]:
+        """Frees the queue of a promise; with `force` what waits for it fails, else it must have nothing waiting.
+
+        Returns 'removed' and 'remaining_queue_length', the functions that wait for it still.
+        """
+        reason = f"The promise that {self.gridUniqueName} held for this was removed before its turn."
+        removed, remaining = self._executions.remove_promise(promisePassword, bool(force), reason)
+        return {"removed": removed, "remaining_queue_length": remaining}
+
+    def transfer_add_promise(
+        self, workerGUN: Any, promisePassword: str | None = None, promiseTimeout: float = 60, force: bool = True
+    ) -> Any:
+        """`add_promise` at other executors in this one's name: what each returned or a failed status, in order."""
+        args = (self.gridUniqueName, promisePassword, promiseTimeout, force)
+        return self._call_there("add_promise", args, workerGUN, self.get_big_transfer_wait_timeout())
+
+    def transfer_remove_promise(self, workerGUN: Any, promisePassword: str, force: bool = False) -> Any:
+        """`remove_promise` at other executors: what each returned or a failed status, in order."""
+        timeout = self.get_big_transfer_wait_timeout()
+        return self._call_there("remove_promise", (promisePassword, force), workerGUN, timeout)
+
+    def _expire_promises(self, now: float) -> None:
+        for promise in self._executions.expire(now):
+            idle = f"after {promise.timeout:g} s without an execution"
+            self.log_and_transfer("warn", f"A promise of {promise.creator} expired {idle}.")
+
+    def _serve(self, header: dict[str, Any], name: str, segments: list[Buffer]) -> None:
+        if name == "$load":
+            self._node.reply(header, travel.dumps(self._executions.load))
+        else:
+            super()._serve(header, name, segments)
 
     # --- ending ------------------------------------------------------------------------------------------
 

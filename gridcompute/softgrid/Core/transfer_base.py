@@ -163,7 +163,7 @@ class TransferBase(MachineManagement):
             self._await(batch, [plan.timeout for plan, _ in finals], [receiver for _, receiver in finals])
         finally:
             self._node.forget(numbers)
-        return [self._value(answer, plan) for answer, (plan, _) in zip(batch.answers, finals, strict=True)]
+        return [self._value(answer, plan.template) for answer, (plan, _) in zip(batch.answers, finals, strict=True)]
 
     def _plan(self, templates: Any, receivers: Any, bounce: Any, timeout: float | None, multiplier: Any) -> list[_Plan]:
         """Raises ValueError for what cannot start."""
@@ -312,7 +312,7 @@ class TransferBase(MachineManagement):
                     batch.settle(index, Answer({}, [], error))
         batch.wait(None)
 
-    def _value(self, answer: Answer | None, plan: _Plan) -> Any:
+    def _value(self, answer: Answer | None, template: dict[str, Any]) -> Any:
         """A result, or the failed status in its place."""
         assert answer is not None
         if answer.error is not None:
@@ -322,14 +322,14 @@ class TransferBase(MachineManagement):
                     exception = travel.loads(answer.segments)
             if not isinstance(exception, BaseException):
                 exception = None
-            return SoftgridStatus(False, self._hide(answer.error), plan.template, "transfer", exception)
+            return SoftgridStatus(False, self._hide(answer.error), template, "transfer", exception)
         if not answer.segments:
             return None
         try:
             return travel.loads(answer.segments)
         except Exception as exc:  # noqa: BLE001
             error = f"The result can't be read here: {type(exc).__name__}: {exc}"
-            return SoftgridStatus(False, error, plan.template, "transfer", exc)
+            return SoftgridStatus(False, error, template, "transfer", exc)
 
     def _take_uncollected(self, plans: list[_Plan]) -> Callable[[int, Answer], None]:
         def then(index: int, answer: Answer) -> None:
@@ -339,7 +339,7 @@ class TransferBase(MachineManagement):
 
     def _keep_uncollected(self, plan: _Plan, answer: Answer) -> None:
         """A result that nobody waited for: kept under its name, or logged."""
-        value = self._value(answer, plan)
+        value = self._value(answer, plan.template)
         handling = plan.template.get("result_handling") or {}
         name = handling.get("result_name")
         sender = str(answer.header.get("s", plan.receiver))
@@ -350,9 +350,12 @@ class TransferBase(MachineManagement):
         elif name is not None:
             self._executedReturned.setdefault(name, []).append(value)
         else:
-            text = repr(value)
-            text = text if len(text) <= 2000 else f"{text[:2000]} … ({len(text)} characters)"
-            Globals.Logger().softgrid_log("result", f"{sender} returned {text}", self.gridUniqueName)
+            self._log_result(sender, value)
+
+    def _log_result(self, sender: str, value: Any) -> None:
+        text = repr(value)
+        text = text if len(text) <= 2000 else f"{text[:2000]} … ({len(text)} characters)"
+        Globals.Logger().softgrid_log("result", f"{sender} returned {text}", self.gridUniqueName)
 
     def _later(self, work: Callable[[], None]) -> None:
         """Runs something on a thread beside the transport's."""
@@ -421,9 +424,22 @@ class TransferBase(MachineManagement):
             return
         refusal = self._refusal(header)
         if refusal is not None:
-            self._node.reply(header, [], refusal)
+            self._refuse(header, refusal)
             return
-        self._executions.put(header.get("p"), lambda: self._execute(header, segments))
+        if not self._executions.put(
+            header.get("p"),
+            lambda: self._execute(header, segments),
+            header.get("pw"),
+            lambda reason: self._refuse(header, reason),
+        ):
+            self._refuse(header, f"{self.gridUniqueName} holds no promise of that password.")
+
+    def _refuse(self, header: dict[str, Any], reason: str) -> None:
+        """Tells the sender that a function does not run; a log does where the sender awaits no answer."""
+        if "na" in header:
+            self.log_and_transfer("error", f"{header.get('f') or 'function'} of {header['s']} was refused: {reason}")
+        else:
+            self._node.reply(header, [], reason)
 
     def _serve(self, header: dict[str, Any], name: str, segments: list[Segment]) -> None:
         if name == "$python":
@@ -451,8 +467,6 @@ class TransferBase(MachineManagement):
             return f"The rules of {self.gridUniqueName} forbid executions without a priority."
         if priority is not None and priority < 0 and not self._rules["execution_allow_negative_priority"]:
             return f"The rules of {self.gridUniqueName} forbid executions of a negative priority."
-        if header.get("pw") is not None:
-            return f"{self.gridUniqueName} holds no promise of that password."
         if is_udf and not self._may_execute_udf():
             return (
                 f"{self.gridUniqueName} must not execute user defined functions; the rule "
