@@ -31,7 +31,7 @@ from ..transport import Link
 from ..tree import Member, join_name, split_name
 from ..trust import Refused
 from ..version import __version__
-from ..wire import Buffer
+from ..wire import Segment
 from .launch_base import LaunchBase
 
 END_TIMEOUT = 10.0
@@ -451,7 +451,7 @@ class ExecutorBase(LaunchBase):
             idle = f"after {promise.timeout:g} s without an execution"
             self.log_and_transfer("warn", f"A promise of {promise.creator} expired {idle}.")
 
-    def _serve(self, header: dict[str, Any], name: str, segments: list[Buffer]) -> None:
+    def _serve(self, header: dict[str, Any], name: str, segments: list[Segment]) -> None:
         if name == "$load":
             self._node.reply(header, travel.dumps(self._executions.load))
         else:
