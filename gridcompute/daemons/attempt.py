@@ -63,6 +63,12 @@ class Attempt:
     def over_time(self, now: float) -> bool:
         return self.time_limit is not None and not self.ending and self.run_time(now) > self.time_limit
 
+    @property
+    def being_delivered(self) -> bool:
+        """Whether no process of it is left, and its finished result is on its way at the first try."""
+        done = self.outcome is not None and self.outcome.get("outcome") == "done"
+        return done and self.ended is not None and not self.ending and not self.settle_after
+
     def pause(self, now: float) -> None:
         if not self.paused and self.child is not None:
             self.child.pause()

@@ -42,6 +42,9 @@ from gridcompute.machine.processes import Child, Children, describe_end, remove_
 
 log = logging.getLogger(__name__)
 
+_delivered_beside = 3
+"""Results on their way beside which new cases are claimed; a worker thread stays free for other things."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -172,7 +175,7 @@ class ProcessDaemon(Daemon):
         self._report()
         self._say_present(now)
         self._measure(now)
-        looking = self.wanted > len(self.attempts)
+        looking = self._free() > 0
         return min(self.rest(now, looking=looking), self._soonest(now))
 
     def _soonest(self, now: float) -> float:
@@ -611,7 +614,7 @@ class ProcessDaemon(Daemon):
     # Claims.
 
     def _take_cases(self, now: float) -> None:
-        free = self.wanted - len(self.attempts)
+        free = self._free()
         if free <= 0 or self._lending.told or not self._seen_share or self._leftovers or not self.due_to_look(now):
             return
         if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
@@ -628,6 +631,14 @@ class ProcessDaemon(Daemon):
             if attempt.case.alone:
                 break
         self.database_answers()
+
+    def _free(self) -> int:
+        """How many cases may be claimed: a process is free again while the result of its case is being delivered.
+
+        Not where the delivery had to be put off, and only a few times over: what is claimed must also come home.
+        """
+        delivered = sum(attempt.being_delivered for attempt in self.attempts.values())
+        return self.wanted - len(self.attempts) + min(delivered, _delivered_beside)
 
     def _waits_for_a_lone_case(self, claimable: list[str], now: float) -> bool:
         """Rule 4: a case that took machines down runs alone; the machine is emptied for one that has waited a while."""
@@ -782,7 +793,7 @@ class ProcessDaemon(Daemon):
         if self.trouble.blocks(DATABASE_AWAY, now) or (self._telling is not None and not self._telling.done()):
             return
         offered = 0 if self._lending.told else self.wanted
-        presence = (offered, len(self.attempts), tuple(sorted(self.allowed.applications)))
+        presence = (offered, self.wanted - self._free(), tuple(sorted(self.allowed.applications)))
         if now < self._next_presence and (
             presence == self._presence or now < self._next_presence - self.settings.heartbeat_frequency + 2.0
         ):

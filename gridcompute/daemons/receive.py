@@ -1,7 +1,7 @@
 """Daemon receive: brings the results of this user's cases home and runs receive.py on them.
 
-receive.py cannot run exactly once; it runs at least once and is finished once (protocol, hard case 6). The child writes
-*begun* just before it and *done* right after it, flushed to disk; done is only reported again, never run again.
+receive.py cannot run exactly once; it runs at least once and is finished once (protocol, hard case 6). The child marks
+*begun* just before it and *done* right after it (`gridcompute.daemons.marks`).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from gridcompute.daemons.loop import (
     Orders,
     serve,
 )
+from gridcompute.daemons.marks import Marks
 from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Case, Party
@@ -61,29 +62,6 @@ class Receiving:
     settle_after: float = 0.0
 
 
-class Markers:
-    """The files by which one case's receive.py is begun once at a time and finished once."""
-
-    def __init__(self, journal: Path, case_id: Any, application: str):
-        folder = journal / "received"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.begun, self.done = folder / f"{case_id}.begun", folder / f"{case_id}.done"
-        self.lock = folder / f"{case_id}.lock"
-        name = hashlib.sha256(application.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-        self.turn = folder / f"application-{name}.lock"
-
-    def forget(self) -> None:
-        """The database knows: nothing of this case needs to be remembered."""
-        for path in (self.begun, self.done, self.lock):
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-
-    @staticmethod
-    def remembered(journal: Path) -> set[str]:
-        """The ids, as text, of the cases of which something is remembered."""
-        return {path.stem for path in (journal / "received").glob("*.begun")}
-
-
 class ReceiveDaemon(Daemon):
     """Claims the results of one user, machine and installation, and sees each to `received`."""
 
@@ -93,7 +71,8 @@ class ReceiveDaemon(Daemon):
     def __init__(self, orders: Orders, connection: Connection | None = None, *, children: Children | None = None):
         super().__init__(orders, connection)
         home = Home(Path(orders.home))
-        self.journal = home.journal
+        self.journal = home.journal / "received"
+        self.journal.mkdir(parents=True, exist_ok=True)
         self.work_folder = home.work / "receive"
         self.children = children or Children(work=self.work_folder, on_message=self._child_speaks, ready=2)
         self.held: dict[str, Receiving] = {}
@@ -205,9 +184,9 @@ class ReceiveDaemon(Daemon):
         """In a worker thread: the write that ends a receiver's claim. May be called again after any expected error."""
         outcome = receiving.outcome or {}
         what = outcome.get("outcome")
-        markers = self._markers(receiving.case)
-        if what == "done" or markers.done.exists():
-            return self._received(receiving, markers)
+        marks = self._marks(receiving.case.id)
+        if what == "done" or marks.done:
+            return self._received(receiving, marks)
         if receiving.ending == "lost":
             return "lost"
         if receiving.ending == "time limit":
@@ -228,13 +207,13 @@ class ReceiveDaemon(Daemon):
         end = describe_end(receiving.ended.get("exit"), receiving.ended.get("signal"))
         return self._failed(receiving, f"The process of receive.py ended early: {end}")
 
-    def _received(self, receiving: Receiving, markers: Markers) -> str:
+    def _received(self, receiving: Receiving, marks: Marks) -> str:
         """T10. Done is remembered on disk until the database has acknowledged it."""
         case = receiving.case
         if not self.database.received(case.id, receiving.token):
             return "lost"
         self.database_answers()
-        markers.forget()
+        marks.forget()
         log.info("Case %s (%s) is received.", case.id, case.application)
         return "received"
 
@@ -310,8 +289,13 @@ class ReceiveDaemon(Daemon):
                     self._start(case, token)
         self.database_answers()
 
-    def _markers(self, case: Case) -> Markers:
-        return Markers(self.journal, case.id, case.application)
+    def _marks(self, case_id: Any) -> Marks:
+        return Marks(self.journal / f"{case_id}.marks")
+
+    def _turn(self, application: str) -> Path:
+        """The file by whose lock the receive_case of one application runs for one case at a time."""
+        name = hashlib.sha256(application.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        return self.journal / f"application-{name}.lock"
 
     def _start(self, case: Case, token: str) -> None:
         """Fetch a result and run receive.py on it in a child process."""
@@ -320,7 +304,6 @@ class ReceiveDaemon(Daemon):
         self.held[token] = receiving
         assert case.result is not None
         try:
-            markers = self._markers(case)
             work.mkdir(parents=True, exist_ok=True)
             remember_held(work, case, token, None)
             receiving.child = self.children.start(
@@ -333,10 +316,8 @@ class ReceiveDaemon(Daemon):
                     "input": case.result.document(),
                     "work": str(work),
                     "output": str(work / "output.txt"),
-                    "begun": str(markers.begun),
-                    "done": str(markers.done),
-                    "lock": str(markers.lock),
-                    "turn": str(markers.turn),
+                    "marks": str(self._marks(case.id).path),
+                    "turn": str(self._turn(case.application)),
                 }
             )
         except OSError as exc:
@@ -391,10 +372,10 @@ class ReceiveDaemon(Daemon):
 
     def _forget_received(self) -> None:
         """What a daemon remembers that was killed just before it could forget: the database knows already."""
-        ids = [object_id(text) for text in Markers.remembered(self.journal)]
+        ids = [object_id(path.stem) for path in self.journal.glob("*.marks")]
         for case_id, status in self.database.statuses(ids).items():
             if status == cases.RECEIVED:
-                Markers(self.journal, case_id, "").forget()
+                self._marks(case_id).forget()
 
     def _sweep(self) -> None:
         """Once: the work folders of receivers that were killed; what they held is taken over by T9."""

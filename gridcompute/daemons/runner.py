@@ -22,17 +22,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
-import json
 import os
 import shutil
 import sys
-import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from gridcompute import clock
+from gridcompute.daemons.marks import Busy, Marks, locked
 from gridcompute.errors import (
     ApplicationError,
     ArchiveError,
@@ -57,10 +56,6 @@ little_space = 256_000_000
 _full = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
-class _Busy(Exception):
-    """Another process receives this case."""
-
-
 def run(job: Job, report: Report) -> None:
     """Do `job` and report its outcome; `job` is as `gridcompute.daemons` and `gridcompute.server` write it."""
     modes = {"process": _process, "receive": _receive, "send": _send}
@@ -71,7 +66,7 @@ def run(job: Job, report: Report) -> None:
 def _outcome_of(mode: Callable[[Job, Report], Job], job: Job, report: Report) -> Job:
     try:
         return {"outcome": "done", **mode(job, report)}
-    except _Busy:
+    except Busy:
         return {"outcome": "busy"}
     except ApplicationError as exc:
         return {"outcome": "failed", "message": str(exc), "traceback": exc.traceback}
@@ -128,21 +123,12 @@ def _pack(share: SharedFolder, result: Job, outputs: list[Path], report: Report)
 
 
 def _receive(job: Job, report: Report) -> Job:
-    done = Path(job["done"])
-    with _lock(Path(job["lock"]), wait=False):
-        if done.exists():
+    with Marks(Path(job["marks"])) as marks:
+        if marks.done:
             return {"again": True}
         share, _, files = _unpack_input(job, report)
-        with _lock(Path(job["turn"]), wait=True) if job.get("turn") else contextlib.nullcontext():
-            _call_on_files(
-                job,
-                "receive",
-                share,
-                files,
-                report,
-                before=lambda: _write_marker(Path(job["begun"]), job),
-                after=lambda: _write_marker(done, job),
-            )
+        with locked(Path(job["turn"]), wait=True) if job.get("turn") else contextlib.nullcontext():
+            _call_on_files(job, "receive", share, files, report, before=marks.begin, after=marks.finish)
     return {}
 
 
@@ -176,14 +162,18 @@ def _check_there(cases: list[list[Path]], application: str) -> None:
 
 
 def _unpack_input(job: Job, report: Report) -> tuple[SharedFolder, Path, list[Path]]:
-    """Copy the archive of the case, unpack it, go to the folder of its files; the folder and the files in order."""
+    """Bring the archive of the case, unpack it, go to the folder of its files; the folder and the files in order."""
     report({"kind": "stage", "stage": "fetch"})
     share, work, source = SharedFolder(Path(job["share"])), Path(job["work"]), job["input"]
     folder, copy = work / "files", work / "archive.zip"
     folder.mkdir(parents=True, exist_ok=True)
-    share.fetch(source["path"], source["size"], source["sha256"], copy)
-    files = archive.unpack(copy, folder, verified=True)
-    copy.unlink()
+    if source["size"] <= archive.SMALL_BYTES:
+        content = share.read_archive(source["path"], source["size"], source["sha256"])
+        files = archive.unpack(share.resolve(source["path"]), folder, verified=True, content=content)
+    else:
+        share.fetch(source["path"], source["size"], source["sha256"], copy)
+        files = archive.unpack(copy, folder, verified=True)
+        copy.unlink()
     os.chdir(folder)
     return share, folder, files
 
@@ -261,56 +251,3 @@ def _look_for_other_causes(failure: ApplicationError, share: SharedFolder, free_
 def _may_come_of_the_share(failure: ApplicationError) -> bool:
     """Whether a script, or a file beside it, could not be read."""
     return failure.__cause__ is None or isinstance(failure.__cause__, (OSError, ImportError, SyntaxError))
-
-
-def _write_marker(path: Path, job: Job) -> None:
-    """Write a file that names the case, whole and flushed to the disk before this returns."""
-    aside = path.with_name(path.name + ".part")
-    with aside.open("w", encoding="utf-8") as file:
-        json.dump({"case": job.get("case", "")}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-@contextlib.contextmanager
-def _lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the system's lock on the file `path`, which ends with this process, however it ends.
-
-    Raises `_Busy` where another process holds it, unless told to wait. filelock is not used: it imports asyncio.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+b") as file:
-        while not _try_lock(file.fileno(), wait=wait):
-            if not wait:
-                raise _Busy
-            time.sleep(0.1)
-        yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(descriptor: int, *, wait: bool) -> bool:
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(descriptor: int, *, wait: bool) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            return False
-        return True

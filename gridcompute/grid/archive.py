@@ -13,6 +13,8 @@ come.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import os
 import re
 import stat
@@ -280,10 +282,31 @@ def copy_and_check(source: Path, target: Path, size: int, sha256: str, *, progre
                 if progress:
                     progress(new.size)
             _check_size(source, new.size, size)
-        if new.sha256 != sha256:
+        try:
+            _check_hash(source, new.sha256, sha256)
+        except ArchiveError:
             with contextlib.suppress(OSError):
                 target.unlink()
-            raise ArchiveError(f"The archive {source} is damaged: its SHA-256 is not the one that the database names.")
+            raise
+
+
+SMALL_BYTES = CHUNK_BYTES
+"""Archives up to this size are unpacked from memory, which spares making, reading and removing a local copy."""
+
+
+def read_and_check(source: Path, size: int, sha256: str) -> bytes:
+    """The archive `source`, of at most `SMALL_BYTES`, as it should be; raises as `copy_and_check` does."""
+    with _opened(source) as file:
+        _check_size(source, os.fstat(file.fileno()).st_size, size)
+        content = b"".join(_read_from(source, chunks(file, size)))
+    _check_size(source, len(content), size)
+    _check_hash(source, hashlib.sha256(content).hexdigest(), sha256)
+    return content
+
+
+def _check_hash(source: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise ArchiveError(f"The archive {source} is damaged: its SHA-256 is not the one that the database names.")
 
 
 def _check_size(source: Path, found: int, expected: int) -> None:
@@ -333,7 +356,9 @@ def _writing(target: Path) -> Iterator[None]:
 # --- unpacking -------------------------------------------------------------------------------------------------------
 
 
-def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS, verified: bool = False) -> list[Path]:
+def unpack(
+    archive: Path, folder: Path, *, limits: Limits = LIMITS, verified: bool = False, content: bytes | None = None
+) -> list[Path]:
     """Unpack `archive` into `folder`, which is new or empty, and return its items in the order of `pack`.
 
     The items lie side by side under their own names; only a second one of the same name, letter case and Unicode form
@@ -341,11 +366,12 @@ def unpack(archive: Path, folder: Path, *, limits: Limits = LIMITS, verified: bo
     file is that of the unpacking.
 
     `verified` says that the SHA-256 of the archive was right, so that the check sums inside it need no second look.
+    `content` is what was read of the archive, which then only gives its name to messages.
 
     Raises ArchiveError if the archive is damaged, is no zip, has links, encrypted or doubled entries, paths that
     would leave the folder, or more than `limits`; DiskFull; TargetError. After an error `folder` may hold a part.
     """
-    with _opened(archive) as file:
+    with _opened(archive) if content is None else io.BytesIO(content) as file:
         entries = _entries(archive, file, limits)
         plan = _Plan(archive, entries)
         with _writing(folder), contextlib.suppress(FileExistsError):

@@ -19,7 +19,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeVar
 
 from gridcompute import clock
 from gridcompute.errors import (
@@ -52,6 +52,8 @@ _REFUSED_IN_PATHS = re.compile(r"[\\:\0]")
 _HASH_SHOWN = 12  # hexadecimal digits of the SHA-256 in the name of an archive
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.5  # seconds between two tries to fetch
 _STOP_IS_HEARD = 0.1  # seconds
+
+_Read = TypeVar("_Read")
 
 _windows = os.name == "nt"
 _sleep = time.sleep
@@ -234,6 +236,24 @@ class SharedFolder:
         if the share reads well, else ShareAway; ShareAway if `stop` becomes true meanwhile; at once DiskFull or
         TargetError if `target` can't be written. No `target` is left then.
         """
+        self._read_well(
+            path,
+            lambda source: archive.copy_and_check(source, target, size, sha256, progress=progress),
+            patience,
+            stop,
+        )
+
+    def read_archive(self, path: str, size: int, sha256: str) -> bytes:
+        """The content of a small archive (`archive.SMALL_BYTES`), checked; tries again and raises as `fetch` does."""
+        return self._read_well(path, lambda source: archive.read_and_check(source, size, sha256))
+
+    def _read_well(
+        self,
+        path: str,
+        read: Callable[[Path], _Read],
+        patience: float = 10.0,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> _Read:
         source = self.resolve(path)
         pauses = clock.Backoff(_FIRST_PAUSE, _LONGEST_PAUSE, factor=2.0)
         deadline = clock.monotonic() + patience
@@ -241,7 +261,7 @@ class SharedFolder:
         while True:
             tries += 1
             try:
-                return archive.copy_and_check(source, target, size, sha256, progress=progress)
+                return read(source)
             except archive.TargetError:
                 raise
             except ArchiveError as exc:

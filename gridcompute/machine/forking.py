@@ -165,6 +165,7 @@ def main(control: int, entry: str) -> None:
     _prctl(_set_child_subreaper, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     run = child.find_entry(entry)
+    child.forget_the_start()
     gc.collect()
     gc.freeze()  # a collection in a child would else touch, and so copy, every page
     Helper(socket.socket(fileno=control), run).serve()
@@ -589,7 +590,7 @@ def _run(owner: socket.socket, output: int, keeper: int, run: child.Entry) -> No
     os.setsid()
     child.lower_priority()
     _connect_streams(output)
-    child.become_ordinary()
+    child.begin_afresh()
     assembler = Assembler()
     while packet := owner.recv(socket_limit + 1):
         job = assembler.feed(packet)

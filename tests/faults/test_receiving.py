@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gridcompute.daemons.marks import Marks
 from tests.faults.conftest import is_gone, patience, short_lease, stop_tree, wake_up
 from tests.faults.doors import application, receive_behind_door
 from tests.support.waiting import wait_for
@@ -60,7 +61,9 @@ def test_a_receiver_killed_between_done_and_the_database_does_not_run_again(make
     proxy.refuse()
     office.open("receive case.out")
     marks = office.home_of("PC-3") / "journal" / "received"
-    wait_for(lambda: list(marks.glob("*.done")), patience, "that it is done is on the disk")
+    wait_for(
+        lambda: any(Marks(path).done for path in marks.glob("*.marks")), patience, "that it is done is on the disk"
+    )
     receiver.kill()
     proxy.accept()
     office.agent("PC-3", 0)

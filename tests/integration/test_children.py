@@ -442,7 +442,7 @@ def test_a_script_that_fails_or_kills_its_process_is_told_apart(real_children, m
 
 def test_a_receiver_that_is_killed_leaves_begun_and_no_lock(real_children, make_job, tmp_path):
     story = Story(real_children)
-    paths = {name: str(tmp_path / "journal" / name) for name in ("begun", "done", "lock", "turn")}
+    paths = {name: str(tmp_path / "journal" / name) for name in ("marks", "turn")}
     source = "import time\ndef receive_case(files):\n    print('here', flush=True)\n    time.sleep(1000)"
     first = real_children.start(make_job("receive", source, **paths))
     wait_for(first.output_path.exists, 30.0, "receive_case runs")
@@ -451,7 +451,7 @@ def test_a_receiver_that_is_killed_leaves_begun_and_no_lock(real_children, make_
     assert story.wait(busy, "outcome")["outcome"] == "busy"
     first.end(0.0)
     story.wait(first)
-    assert (tmp_path / "journal" / "begun").exists() and not (tmp_path / "journal" / "done").exists()
+    assert (tmp_path / "journal" / "marks").read_text() == "begun\n"
 
     again = real_children.start(make_job("receive", "def receive_case(files): pass", **paths))
     assert story.wait(again, "outcome")["outcome"] == "done"

@@ -378,27 +378,26 @@ def test_what_is_done_on_disk_is_reported_whatever_the_child_said(processed, mak
     clock.until(lambda: daemon.children.started, "a child is started")
     (child,) = daemon.children.started
 
-    Path(child.job["done"]).write_text("{}")
+    Path(child.job["marks"]).write_text("begun\ndone\n")
     daemon.children.says.append((child, {"kind": "ended", "exit": None, "signal": 9}))
 
     clock.until(lambda: not daemon.held, "it is settled")
     assert status(database, processed) == "received"
-    assert not Path(child.job["done"]).exists()
+    assert not Path(child.job["marks"]).exists()
 
 
 def test_what_a_receiver_remembers_of_received_cases_is_forgotten_at_the_next_start(processed, make_daemon, database):
     """It was killed after the database knew and before it forgot: no-orphans of the stress test."""
     first = make_daemon(ReceiveDaemon, machine="PC-3")
     Clock(first).until(lambda: first.children.started, "a child is started")
-    job = first.children.started[0].job
-    for name in ("begun", "done", "lock"):
-        Path(job[name]).write_text("{}")
+    marks = Path(first.children.started[0].job["marks"])
+    marks.write_text("begun\ndone\n")
     token = database.case(object_id(processed)).receiver["token"]
     assert database.received(object_id(processed), token)
 
     clock = Clock(make_daemon(ReceiveDaemon, machine="PC-3"))
 
-    clock.until(lambda: not any(Path(job[name]).exists() for name in ("begun", "done", "lock")), "it forgets")
+    clock.until(lambda: not marks.exists(), "it forgets")
 
 
 def test_a_receiver_that_lost_its_claim_ends_the_child_and_writes_nothing(processed, make_daemon, database):

@@ -207,7 +207,7 @@ def gather(arena: Arena, recorder: Recorder) -> Evidence:
         work={
             path: case
             for path, case in arena.left_in_homes()
-            if not (case in named and path.endswith((".begun", ".lock"))) and "application-" not in path
+            if not (case in named and path.endswith(".marks")) and "application-" not in path
         },
         missing_archives=kept.missing_archives,
         input_hashes={path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "in").iterdir()},

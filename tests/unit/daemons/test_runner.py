@@ -84,7 +84,7 @@ def make_job(share, tmp_path):
             "result": {"user": "ann", "machine": "PC-1", "stem": "case-1"},
             "work": str(tmp_path / "work"),
             "file": str(inputs / "beam.inp"),
-            **{name: str(journal / name) for name in ("begun", "done", "lock", "turn")},
+            **{name: str(journal / name) for name in ("marks", "turn")},
             **more,
         }
 
@@ -241,12 +241,14 @@ def test_an_output_that_vanishes_or_can_not_be_read_is_the_application_s_failure
         (RuntimeError("x"), "internal"),
     ],
 )
-def test_what_goes_wrong_while_fetching_is_told_apart(make_job, monkeypatch, raised, what):
+@pytest.mark.parametrize("size", [10, 2_000_000])
+def test_what_goes_wrong_while_fetching_is_told_apart(make_job, monkeypatch, raised, what, size):
     def fetch(*_, **__):
         raise raised
 
-    job = make_job("def process_case(files): pass")
-    monkeypatch.setattr(SharedFolder, "fetch", fetch)
+    job = make_job("def process_case(files): pass", files={"large.bin": "x" * size})
+    monkeypatch.setattr(archive, "SMALL_BYTES", 1000)
+    monkeypatch.setattr(SharedFolder, "read_archive" if size < 500 else "fetch", fetch)
 
     outcome, report = do(job)
 
@@ -268,12 +270,14 @@ def test_a_full_disk_is_the_computer_s_fault_only_if_it_was_nearly_full_before(m
     assert outcome["outcome"] == what
 
 
-def test_a_damaged_archive_is_the_input_s_fault(make_job, share, monkeypatch):
+@pytest.mark.parametrize("large", [False, True])
+def test_a_damaged_archive_is_the_input_s_fault(make_job, share, monkeypatch, large):
     job = make_job("def process_case(files): pass")
     path = share.root / job["input"]["path"]
     path.write_bytes(b"damaged" + path.read_bytes()[7:])
-    fetch = SharedFolder.fetch
-    monkeypatch.setattr(SharedFolder, "fetch", lambda *a, **k: fetch(*a, **{**k, "patience": 0.1}))
+    monkeypatch.setattr(archive, "SMALL_BYTES", 0 if large else 1000)
+    read = SharedFolder._read_well
+    monkeypatch.setattr(SharedFolder, "_read_well", lambda share, path, how, *_: read(share, path, how, patience=0.1))
 
     outcome, _ = do(job)
 
@@ -286,7 +290,7 @@ append = """
     def receive_case(files):
         from pathlib import Path
         journal = Path("../../journal")
-        assert (journal / "begun").exists() and not (journal / "done").exists()
+        assert (journal / "marks").read_text() == "begun\\n"
         with (journal / "runs").open("a") as runs:
             runs.write(Path(files[0]).read_text())
     """
@@ -299,14 +303,13 @@ def test_receive_is_marked_just_before_and_right_after(make_job, tmp_path):
 
     assert outcome == {"kind": "outcome", "outcome": "done"}
     assert report.stages == ["fetch", "run"] and report.swept
-    assert json.loads(Path(job["begun"]).read_text()) == json.loads(Path(job["done"]).read_text()) == {"case": "4711"}
+    assert Path(job["marks"]).read_text() == "begun\ndone\n"
     assert (tmp_path / "journal" / "runs").read_text() == "load 5"
 
 
 def test_what_was_received_is_reported_again_and_not_run_again(make_job, tmp_path):
     job = make_job(append, "receive")
     do(job)
-    Path(job["begun"]).unlink()
 
     outcome, report = do(job)
 
@@ -320,7 +323,7 @@ def test_a_receive_that_fails_is_begun_and_not_done(make_job):
     outcome, _ = do(job)
 
     assert outcome["outcome"] == "failed" and "OSError: target folder is gone" in outcome["message"]
-    assert Path(job["begun"]).exists() and not Path(job["done"]).exists()
+    assert Path(job["marks"]).read_text() == "begun\n"
 
 
 def test_two_receivers_never_work_on_one_case(make_job, tmp_path):
@@ -329,9 +332,9 @@ def test_two_receivers_never_work_on_one_case(make_job, tmp_path):
         [
             sys.executable,
             "-c",
-            "import sys; from pathlib import Path; from gridcompute.daemons import runner\n"
-            "with runner._lock(Path(sys.argv[1]), wait=False):\n    print('held', flush=True); sys.stdin.read()",
-            job["lock"],
+            "import sys; from pathlib import Path; from gridcompute.daemons.marks import Marks\n"
+            "with Marks(Path(sys.argv[1])):\n    print('held', flush=True); sys.stdin.read()",
+            job["marks"],
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
