@@ -29,6 +29,7 @@ from gridcompute.daemons.process import run_daemon_process
 from gridcompute.daemons.receive import run_daemon_receive
 from gridcompute.errors import (
     ApplicationError,
+    DatabaseAway,
     GridComputeError,
     InputError,
     ShareError,
@@ -293,9 +294,17 @@ class Server:
         """
         if self._share is None:
             self.open()
-        self.access_mongodb()
-        self.handle_software_permissions()
-        self.mongodb.ensure_indexes()
+        begin, pauses = clock.monotonic(), clock.Backoff(0.2, 1.0)
+        while True:
+            try:
+                self.access_mongodb()
+                self.handle_software_permissions()
+                self.mongodb.ensure_indexes()
+                break
+            except DatabaseAway:  # a connection that was cut; one that can't be made has taken its time by now
+                if clock.monotonic() - begin > self.patience / 4:
+                    raise
+                clock.rest(pauses.next())
         for sentence in recover(self.share, self.mongodb, self.party, self.home.journal):
             self.hear(events.warning(sentence))
 
@@ -617,6 +626,17 @@ class Server:
             raise UsageError(self._why_not("retried", case))
         return case
 
+    def remove(self, beginning: str) -> Case:
+        """Give up a case in error or cancelled: its archives are removed from the shared folder, and it leaves my list.
+
+        The receive daemon does it within a minute while an agent or window of mine runs on the machine that submitted
+        it, else when one starts. UsageError if it is neither, or not mine.
+        """
+        case = self.mongodb.find(beginning)
+        if not self.mongodb.begin_removal(case.id, self.party.user):
+            raise UsageError(self._why_not("removed", case))
+        return case
+
     def _why_not(self, what: str, case: Case) -> str:
         now = self.mongodb.case(case.id) or case
         if now.origin_user != self.party.user:
@@ -630,14 +650,9 @@ class Server:
             return f"Case {case.id} can't be {what}: its archives are removed ({now.status}). Submit it again."
         if now.receiver:
             return f"Case {case.id} can't be {what}: its results are just being received."
+        if what == "removed" and now.kind in (cases.TO_PROCESS, cases.PROCESSING, cases.PROCESSED):
+            return f"Case {case.id} can't be removed: its status is '{now.status}'. Cancel it first."
         return f"Case {case.id} can't be {what}: its status is '{now.status}'."
-
-    def remove(self, beginning: str) -> Case:
-        """Give up the archives of a cancelled or failed case; the receive daemon deletes them."""
-        case = self.mongodb.find(beginning)
-        if not self.mongodb.begin_removal(case.id, self.party.user):
-            raise UsageError(self._why_not("removed", case))
-        return case
 
     def case_log(self, beginning: str) -> Case:
         """One case with its output and traceback."""

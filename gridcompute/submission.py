@@ -41,6 +41,7 @@ class Submitted:
     ids: list[str | None]
     errors: list[tuple[int, GridComputeError]] = field(default_factory=list)  # (index of the case, why)
     stopped: bool = False  # the user stopped it
+    doubtful: list[int] = field(default_factory=list)  # cases whose insert was never answered: the next start tells
 
     @property
     def number(self) -> int:
@@ -151,7 +152,7 @@ class Submission:
             self.journal.leave()
             raise
         undone = self._undo(flow.unfinished)
-        if flow.doubtful or not undone:
+        if result.doubtful or not undone:
             self.journal.leave()
         else:
             self.journal.end()
@@ -220,7 +221,6 @@ class _Flow:
         self.application, self.priority, self.patience = application, priority, patience
         self.result, self.on_case = result, on_case
         self.unfinished: dict[Any, Prepared | None] = dict.fromkeys(ids)
-        self.doubtful = False  # an insert's outcome is unknown: the journal decides at the next start
         self._ready: list[tuple[int, dict[str, Any]]] = []
         self._oldest_ready = 0.0
         self._fatal: GridComputeError | None = None
@@ -333,7 +333,7 @@ class _Flow:
     def _insert(self) -> None:
         """T1 for what is ready; sent again while the database is away, for `patience` seconds."""
         batch, self._ready = self._ready, []
-        if not batch or self.doubtful:
+        if not batch or self.result.doubtful:
             return
         deadline = clock.monotonic() + self.patience
         pauses = clock.Backoff(0.2, 2.0)
@@ -343,17 +343,26 @@ class _Flow:
                 break
             except DatabaseAway as exc:
                 if clock.monotonic() > deadline:
-                    self.doubtful, self._fatal = True, exc
-                    for _, document in batch:
-                        self.unfinished.pop(document["_id"])
-                    for index, _ in batch:
-                        self.result.errors.append((index, exc))
+                    self._leave_in_doubt(batch, exc)
                     return
                 clock.rest(pauses.next())
         for index, document in batch:
             self.unfinished.pop(document["_id"])
             self.result.ids[index] = str(document["_id"])
             self.on_case(index, str(document["_id"]))
+
+    def _leave_in_doubt(self, batch: Sequence[tuple[int, dict[str, Any]]], exc: DatabaseAway) -> None:
+        """The database was asked and did not answer: the journal decides at the next start."""
+        self._fatal = exc
+        told = DatabaseAway(
+            f"It is not known whether this case was submitted: the database was asked and did not answer. The next "
+            f"start of {config.program_name} on this computer finds out, tells, and removes what is left of it if not. "
+            f"{exc}"
+        )
+        for index, document in batch:
+            self.unfinished.pop(document["_id"])
+            self.result.doubtful.append(index)
+            self.result.errors.append((index, told))
 
 
 def recover(share: SharedFolder, database: Database, party: Party, journals: Path) -> list[str]:

@@ -217,6 +217,7 @@ def _add_case_commands(command: Adder) -> None:
     for name, run, text in (
         ("cancel", _cancel, "cancel cases"),
         ("retry", _retry, "try failed or cancelled cases again"),
+        ("remove", _remove, "give up failed or cancelled cases: their files leave the shared folder"),
     ):
         command(name, run, text).add_argument("ids", metavar="ID", nargs="+", help="a case's id or its beginning")
     command("log", _log, "print what the application said").add_argument("id", metavar="ID")
@@ -360,7 +361,7 @@ def _submit(options: argparse.Namespace) -> int:
         if len(errors) > 10:
             complain(f"and {len(errors) - 10} more errors like these")
         submitted = {one: files for one, files in zip(result.ids, selected, strict=True) if one is not None}
-        return _see_home(server, submitted, options, errors, stopped=result.stopped)
+        return _see_home(server, submitted, options, errors, stopped=result.stopped, doubtful=len(result.doubtful))
 
 
 def _see_home(
@@ -370,6 +371,7 @@ def _see_home(
     errors: Sequence[GridComputeError],
     *,
     stopped: bool,
+    doubtful: int,
 ) -> int:
     """Print what was submitted, wait for it if told to, and decide on the exit code."""
     if not options.json:
@@ -386,6 +388,10 @@ def _see_home(
     if stopped:
         more = "They go on: 'gridcompute cases' shows them." if submitted else "Nothing is left of the others."
         return complain(f"stopped; {len(submitted)} cases were submitted. {more}", STOPPED)
+    if doubtful:
+        return complain(
+            f"{len(submitted)} cases were submitted to {options.application}; of {doubtful} it is not known."
+        )
     if not submitted:
         return complain(f"Nothing was submitted to {options.application}.")
     failed = options.wait and _say_failed(statuses)
@@ -555,6 +561,11 @@ def _cancel(options: argparse.Namespace) -> int:
 def _retry(options: argparse.Namespace) -> int:
     with _connected(options) as server:
         return _on_each(options.ids, server.retry, "is tried again")
+
+
+def _remove(options: argparse.Namespace) -> int:
+    with _connected(options) as server:
+        return _on_each(options.ids, server.remove, "is given up")
 
 
 def _on_each(ids: Sequence[str], act: Callable[[str], Case], said: str) -> int:

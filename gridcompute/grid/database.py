@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import bson
 import pymongo
 from bson import ObjectId
 from pymongo import errors as mongo
@@ -200,6 +201,8 @@ class Database:
         self.settings = settings
         self.address = settings.mongodb_server
         self.lease = settings.heartbeat_dead
+        # A connection that has gone dumb must not cost a lease: the next beat takes another.
+        self._beat_patience = max(2.0, settings.heartbeat_frequency)
         try:
             self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(**_client_arguments(settings, patience))
         except (mongo.PyMongoError, ValueError) as exc:
@@ -236,10 +239,11 @@ class Database:
         return f"{head.split('://')[0]}://***@{tail}" if at and "://" in head else self.address
 
     @contextlib.contextmanager
-    def _asked(self, what: str) -> Iterator[None]:
-        """Pymongo's errors become ours; `what` says what was tried."""
+    def _asked(self, what: str, *, seconds: float | None = None) -> Iterator[None]:
+        """Pymongo's errors become ours; `what` says what was tried, `seconds` how long at most."""
         try:
-            yield
+            with contextlib.nullcontext() if seconds is None else pymongo.timeout(seconds):
+                yield
         except (mongo.OperationFailure, mongo.ConnectionFailure, mongo.ExecutionTimeout) as exc:
             raise self._error(what, exc) from exc
         except mongo.PyMongoError as exc:
@@ -521,7 +525,7 @@ class Database:
             return True
         came_back = {"$eq": ["$status", cases.TO_PROCESS]}
         others_lost = {"$setDifference": [_or_empty("$lost_on"), [{"$ifNull": ["$holder.machine", "?"]}]]}
-        with self._asked("send a heartbeat"):
+        with self._asked("send a heartbeat", seconds=self._beat_patience):
             done = self._cases.update_many(
                 {"token": {"$in": list(tokens)}, "status": {"$in": [cases.PROCESSING, cases.TO_PROCESS]}},
                 [
@@ -553,7 +557,7 @@ class Database:
     def still_held(self, tokens: Collection[str]) -> set[str]:
         """Those of `tokens` under which a case is still processed (or expired and unclaimed)."""
         query = {"token": {"$in": list(tokens)}, "status": {"$in": [cases.PROCESSING, cases.TO_PROCESS]}}
-        with self._asked("check the cases held"):
+        with self._asked("check the cases held", seconds=self._beat_patience):
             return {found["token"] for found in self._cases.find(query, {"token": 1})}
 
     def holds(self, case_id: Any, token: str) -> bool:
@@ -875,7 +879,7 @@ class Database:
         if not tokens:
             return set()
         query = {"receiver.token": {"$in": list(tokens)}, "status": cases.PROCESSED}
-        with self._asked("send a receiver's heartbeat"):
+        with self._asked("send a receiver's heartbeat", seconds=self._beat_patience):
             done = self._cases.update_many(
                 query,
                 [{"$set": {"receiver.beat": _count("$receiver.beat"), "receiver.lease_until": _after(self.lease)}}],
@@ -1017,8 +1021,8 @@ class Database:
         query: Document = dict(self._scope)
         if user is not None:
             query["origin.user"] = user
-        if unreceived:
-            query["status"] = {"$ne": cases.RECEIVED}
+        if unreceived:  # nor given up
+            query |= {"status": {"$ne": cases.RECEIVED}, "files": "kept"}
         with self._asked("read the cases"):
             # Small batches: decoding one holds the interpreter's lock, which a window in this process would feel.
             found = self._cases.find(query, _LIST_FIELDS, batch_size=500).sort("_id", 1).limit(limit)
@@ -1213,15 +1217,19 @@ class Doorbell:
         return True
 
     def _listen(self, pauses: clock.Backoff) -> None:
-        with self.database._cases.watch(self._pipeline(), max_await_time_ms=1000) as stream:
+        # Batches, not changes one by one: what came in one reply is older than the ring that it is worth.
+        whole = [{"$changeStream": {}}, *self._pipeline()]
+        stream: Any  # its annotation names a class that knows no `try_next`
+        with self.database._cases.aggregate_raw_batches(whole, maxAwaitTimeMS=1000) as stream:
             self.listening = True
             self._ring("opened")
             while stream.alive and not self._stop.is_set():
-                change = stream.try_next()
-                if change is None:
+                batch = stream.try_next()
+                if not batch:
                     continue
                 pauses.reset()
-                self._ring(self._status(change))
+                for status in {self._status(change) for change in bson.decode_all(batch)}:
+                    self._ring(status)
                 self._stop.wait(_doorbell_rest)
 
     @staticmethod

@@ -180,6 +180,13 @@ def test_a_case_is_followed_to_its_end_by_each_command(make_grid, start_agent, h
     assert [row[rows[0].index("status")] for row in rows[1:]] == ["received", "received", "cancelled"]
     assert openpyxl.load_workbook(tmp_path / "report.xlsx").active.max_row == 4
 
+    # It is given up: it leaves the list, and the receiver of this machine takes its files from the share.
+    done = command("remove", running, first)
+    assert (done.code, done.out) == (2, f"{running} is given up\n") and "can't be removed" in done.err
+    assert command("cases", "--json").json["cases"] == []
+    assert start_agent(grid, name, 0, "--until-idle", home=home).process.wait(30) == 0
+    assert grid.archives() == [] and command("retry", running).code == 2
+
 
 def test_a_report_that_cannot_be_written_is_told(make_grid, home):
     grid = make_grid()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -458,6 +459,26 @@ def test_a_claim_whose_reply_was_lost_is_found_by_its_token(database, submit, ma
     assert swallow.happened.wait(10)
     assert case is None or case.id == case_id  # the driver may have sent the claim again by itself
     assert database.claimed(token).id == case_id
+    through.close()
+
+
+def test_a_heartbeat_on_a_connection_that_went_dumb_leaves_time_for_the_next(
+    database, submit, make_settings, make_proxy, mongod
+):
+    submit()
+    _, token = claim(database)
+    proxy = make_proxy(mongod.address)
+    settings = make_settings(
+        proxy.address, instance=database.settings.instance, heartbeat_frequency="1", heartbeat_dead="20"
+    )
+    through = Database(settings, patience=2)
+    through.ping()
+    proxy.swallow("update", hang=True)
+    begin = time.monotonic()
+    with pytest.raises(DatabaseAway):
+        through.beat([token])
+    assert time.monotonic() - begin < settings.heartbeat_dead / 2
+    assert through.beat([token])
     through.close()
 
 

@@ -1,4 +1,4 @@
-"""A submission that the share cuts short leaves nothing for ever."""
+"""A submission that the share or the database cuts short leaves nothing for ever, and says what is not known."""
 
 from __future__ import annotations
 
@@ -43,3 +43,39 @@ def test_what_cannot_be_undone_since_the_share_is_away_is_undone_at_the_next_sta
 
     assert "1 were not" in sentence and not list(part.iterdir()) and not list(journals.glob("submission-*"))
     assert not database.cases()
+
+
+@pytest.fixture
+def far_server(make_grid, make_proxy, mongod, tmp_path):
+    """A server of which each call to the database goes through a proxy, and the proxy."""
+    proxy = make_proxy(mongod.address)
+    grid = make_grid(server=proxy.address)
+    with Server(folder=str(grid.root), machine="PC-3", home=Home(tmp_path / "home of PC-3")) as made:
+        yield made, proxy
+
+
+def test_one_connection_that_is_cut_does_not_end_a_start(far_server):
+    server, proxy = far_server
+    cut = proxy.swallow("createIndexes")
+
+    server.connect()
+
+    assert cut.happened.is_set() and server.mongodb.cases() == []
+
+
+def test_an_insert_without_an_answer_is_neither_called_submitted_nor_not(far_server, tmp_path):
+    server, proxy = far_server
+    server.connect()
+    (tmp_path / "a").write_text("content")
+    proxy.swallow("insert", times=1000)
+    submission = Submission(server.share, server.mongodb, server.party, server.home.journal)
+
+    result = submission.submit([[tmp_path / "a"]], "Copy", patience=0.5)
+
+    assert result.ids == [None] and result.doubtful == [0]
+    ((index, error),) = result.errors
+    assert index == 0 and str(error).startswith("It is not known whether this case was submitted")
+
+    (sentence,) = recover(server.share, server.mongodb, server.party, server.home.journal)
+
+    assert sentence.startswith("All 1 cases") and len(server.mongodb.cases()) == 1
