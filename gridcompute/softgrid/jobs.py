@@ -139,7 +139,7 @@ class Job:
         if worker.promise is not None:
             template["promise_password"] = worker.promise
         try:
-            plans = me._plan(template, name, None, None, 1)
+            plans = me._plan(template, name)
             packed = me._pack_all(plans)
         except (ValueError, TypeError, travel.TravelError) as exc:
             self._news.put((index, name, me._hide(str(exc))))
@@ -157,7 +157,7 @@ class Job:
         template = me.get_transfer_template("remove_promise", (worker.promise, True), priority=None)
         worker.promise = None
         try:
-            plans = me._plan(template, name, None, None, 1)
+            plans = me._plan(template, name)
         except ValueError:
             return  # this executor is ending, and its grid with it
         me._send_all(plans, me._pack_all(plans), batch, collect=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from . import trust
+from .bridges import Bridges
 from .transport import Link, LinkLost, Listener, Loop, Ticket, urgency
 from .tree import Member, Tree
 from .trust import Channel, Identity, Refused
@@ -46,6 +47,7 @@ class Handler(Protocol):
     def on_orphaned(self, reason: str, purpose: bool) -> None: ...
     def on_control(self, link: Link, name: str, body: dict[str, Any]) -> None: ...
     def on_stranger(self, address: str, reason: str) -> None: ...
+    def on_bridge_gone(self, name: str, reason: str, purpose: bool) -> None: ...
 
 
 class Answer:
@@ -101,6 +103,7 @@ class Node:
         self.identity = Identity(password)
         self.listener = Listener(self.loop, self.identity, self._key_of, self._welcome, handler.on_stranger)
         self.tree = Tree("")
+        self.bridges = Bridges(self)
         self.up: Link | None = None
         self.info: dict[str, Any] = {}
         self.frequency = 10.0
@@ -157,17 +160,27 @@ class Node:
             if link is None:
                 self.received(None, header, segments)
                 return None
-            for number, _ in _numbers(header) if header["k"] == "x" else ():
-                pending = self._pending.get(number)
-                if pending is not None:
-                    pending.way = link
+            bridge = self.bridges.for_message(header)
+            if bridge is not None:
+                with contextlib.suppress(LinkLost):
+                    self._note_way(header, bridge.link)
+                    return bridge.send(header, segments, block, flush)
+            self._note_way(header, link)
             return link.send(header, segments, urgency(header.get("p")), block=block, flush=flush)
         except (LinkLost, WireError) as exc:
             self.undeliverable(None, header, str(exc))
             return None
 
+    def _note_way(self, header: dict[str, Any], link: Link) -> None:
+        """By whose loss the answers to a message of ours will never come."""
+        if header["k"] == "x" and header["s"] == self.name:
+            for number, _ in _numbers(header):
+                pending = self._pending.get(number)
+                if pending is not None:
+                    pending.way = link
+
     def flush(self) -> None:
-        for link in self.links():
+        for link in [*self.links(), *self.bridges.links()]:
             link.flush()
 
     def control(self, link: Link, name: str, body: dict[str, Any]) -> None:
@@ -183,6 +196,8 @@ class Node:
 
     def reply(self, request: dict[str, Any], segments: list[Segment], error: str | None = None) -> Ticket | None:
         header: dict[str, Any] = {"k": "r", "i": request["i"], "s": self.name, "d": request["s"]}
+        if "vb" not in request:
+            header["nb"] = 1  # by the way the request came, whose executors wait to see the answer pass
         if error is not None:
             header["e"] = shortened(error, ERROR_LIMIT)
         if "p" in request:
@@ -222,6 +237,8 @@ class Node:
 
     def received(self, link: Link | None, header: dict[str, Any], segments: list[Segment]) -> None:
         kind = header.get("k")
+        if "again" in header and not self.bridges.is_new(header):
+            return
         if kind == "x":
             if header.get("b"):
                 self._bounce(header, segments)
@@ -240,7 +257,7 @@ class Node:
     def _bounce(self, header: dict[str, Any], segments: list[Segment]) -> None:
         """Sends a transfer on to each of its final receivers; they answer its sender, not us."""
         for number, receiver in _numbers(header):
-            onward = {key: value for key, value in header.items() if key not in ("b", "t", "*")}
+            onward = {key: value for key, value in header.items() if key not in ("b", "t", "*", "vb", "again")}
             onward.update(i=number, d=receiver)
             if receiver != self.name:
                 child = self._children.get(self.tree.ways.get(receiver, ""))
@@ -309,6 +326,8 @@ class Node:
     def _key_of(self, key_name: str) -> bytes | None:
         if key_name == "password":
             return self.identity.key
+        if key_name.startswith("bridge:"):
+            return self.bridges.key_of(key_name.removeprefix("bridge:"))
         link = self._sessions.get(key_name.removeprefix("session:"))
         return link.key if link is not None and link.state != "lost" else None
 
@@ -317,6 +336,8 @@ class Node:
         kind = hello.get("kind")
         if kind == "join" and key_name == "password":
             self._take_in(channel, hello)
+        elif kind == "bridge" and key_name.startswith("bridge:"):
+            self.bridges.welcome(channel, key_name.removeprefix("bridge:"))
         elif kind in ("resume", "vouch") and key_name.startswith("session:"):
             link = self._sessions.get(key_name.removeprefix("session:"))
             if link is None or link.state == "lost":
@@ -438,7 +459,8 @@ class Node:
         # Silence counts only while this process listened: a function may have held the interpreter meanwhile.
         deaf = now - self._ticked - 2 * self.loop.interval
         self._ticked = now
-        for link in self.links():
+        bridged = self.bridges.links()
+        for link in [*self.links(), *bridged]:
             if deaf > 0:
                 link.last_heard = min(now, link.last_heard + deaf + 2 * self.loop.interval)
             if link.state == "up":
@@ -447,7 +469,9 @@ class Node:
             if link.state == "up" and silent > 2.5 * beat and link is self.up:
                 self._resume()
             if silent > self.tolerance:
-                if link.state == "up" and _runs_here(link.info):
+                if link in bridged:
+                    self.bridges.broken(link, f"it was silent for {self.tolerance:g} s")
+                elif link.state == "up" and _runs_here(link.info):
                     link.last_heard = now  # it holds its interpreter; a stopped or dead one does not run
                 elif link is self.up:
                     self._orphan(f"{link.name} was not heard for {self.tolerance:g} s", purpose=False)
@@ -561,6 +585,14 @@ class Node:
                 del passing[key]
         self.handler.on_gone(gone, reason, purpose, direct)
 
+    def lose_bridged(self, name: str, reason: str) -> None:
+        """The tree says that the end of a bridge is lost: so are the answers to what went by it and arrived."""
+        for number, pending in list(self._pending.items()):
+            way = pending.way
+            if way is not None and way.name == name and way is not self.up and way not in self._children.values():
+                error = f"{pending.receiver} cannot answer. {reason}"
+                self.settle(number, Answer({"s": pending.receiver}, [], error))
+
     def _orphan(self, reason: str, purpose: bool) -> None:
         if self.ending or self.up is None:
             return
@@ -577,13 +609,13 @@ class Node:
 
     def say_goodbye(self, why: str) -> None:
         """Hands the kernel the news that this executor ends on purpose; waits for nobody."""
-        for link in self.links():
+        for link in [*self.links(), *self.bridges.links()]:
             link.bye({"why": why})
 
     def end(self, why: str, timeout: float) -> list[Link]:
         """Says goodbye to all neighbours and stops; returns the children. May be called twice."""
         self.ending = True
-        links = self.links()
+        links = [*self.links(), *self.bridges.links()]
         until = time.monotonic() + timeout
         self.say_goodbye(why)
         for link in links:

@@ -171,17 +171,19 @@ class Link:
         priority: float = 1.0,
         block: bool = True,
         flush: bool = True,
+        ticket: Ticket | None = None,
     ) -> Ticket | None:
         """Queues a message; returns a ticket for one that goes in chunks. Waits for room only with `block`.
 
-        Raises LinkLost. The buffers of a big message must not change before its ticket is settled.
+        Raises LinkLost. The buffers of a big message must not change before its ticket is settled. A `ticket` that is
+        given is settled for a small message too.
         """
         size = wire.size_of(segments)
         if size <= wire.INLINE_LIMIT:
-            self.send_packed(wire.pack_opening(header, segments, inline=True), block, flush)
+            self.send_packed(wire.pack_opening(header, segments, inline=True), block, flush, ticket)
             return None
         opening = wire.pack_opening(header, segments, inline=False)
-        ticket = Ticket()
+        ticket = Ticket() if ticket is None else ticket
         stream = _OutStream(header, opening, priority, ticket)
         for segment in segments:
             for piece in segment.pieces if isinstance(segment, wire.Pieces) else (segment,):
@@ -197,7 +199,9 @@ class Link:
             self._flush(bulk=False)
         return ticket
 
-    def send_packed(self, payload: Buffer, block: bool = True, flush: bool = True) -> None:
+    def send_packed(
+        self, payload: Buffer, block: bool = True, flush: bool = True, ticket: Ticket | None = None
+    ) -> None:
         """Queues a whole first frame as it came or was packed."""
         with self._lock:
             self._check()
@@ -206,7 +210,7 @@ class Link:
                 if self._ready_bytes > QUEUE_LIMIT:
                     self._room.wait(1.0)
                 self._check()
-            self._put(wire.FIRST, wire.INLINE | wire.LAST, 0, payload)
+            self._put(wire.FIRST, wire.INLINE | wire.LAST, 0, payload, ticket)
             if flush or self._ready_bytes > 64 * 1024:
                 self._flush(bulk=False)
 

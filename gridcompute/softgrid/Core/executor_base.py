@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from .. import Globals, travel
+from ..bridges import CALL_ERRORS, fresh_key
 from ..Collections import SoftgridStatus
 from ..errors import SoftgridError
 from ..executions import Promise
 from ..launch import own_address, wait_until
-from ..node import TRANSPORTS, Node, machine_id, process_state
+from ..node import TRANSPORTS, Batch, Node, machine_id, process_state
 from ..transport import Link
 from ..tree import Member, join_name, split_name
 from ..trust import Refused
@@ -80,6 +81,7 @@ class ExecutorBase(LaunchBase):
         self._stopped = threading.Event()
         self._ends_process = False
         self._guard: int | None = None
+        self._built_bridges: dict[str, str] = {}  # password -> the executor it was built from
         self._strangers = 0
         self._strangers_told = 0.0
         self._log_kwargs = logKwargs or {}
@@ -395,6 +397,142 @@ class ExecutorBase(LaunchBase):
             count, self._strangers = self._strangers, 0
             self.log_and_transfer("warn", f"{count} connections were refused, the last from {address}: {reason}")
 
+    # --- bridges -----------------------------------------------------------------------------------------
+
+    @property
+    def bridges(self) -> list[tuple[str, str]]:
+        """The bridges that end here: (the executor it was built from, the one it was built to)."""
+        return [
+            (self.gridUniqueName, bridge.name)
+            if bridge.builder == self.gridUniqueName
+            else (bridge.name, self.gridUniqueName)
+            for bridge in self._node.bridges.all()
+        ]
+
+    def build_bridge(self, bridgeToGUN: str, bridgeFromGUN: str | None = None, timeout: float = 10) -> SoftgridStatus:
+        """Connects two executors directly; what goes between them takes that way from now on.
+
+        None is from this executor. The status's `data` has 'bridge_password', 'bridge_from' and 'bridge_to'. `timeout`
+        is seconds for each of the two directions that are tried: either end may be the one that can be called.
+        """
+        builder = self.gridUniqueName if bridgeFromGUN is None else bridgeFromGUN
+        name = "build_bridge"
+        try:
+            for end in (builder, bridgeToGUN):
+                split_name(end)
+        except ValueError as exc:
+            return SoftgridStatus(False, str(exc), name=name)
+        if builder == self.gridUniqueName:
+            status = self._build_bridge(bridgeToGUN, timeout)
+        else:
+            answer = self._ask(builder, "$build_bridge", (bridgeToGUN, timeout), 4 * timeout)
+            status = SoftgridStatus(False, answer.error, name=name)
+            if answer.error is None:
+                status = travel.loads(answer.segments)
+        if status:
+            self._built_bridges[status.data["bridge_password"]] = builder
+        return status
+
+    def _service_build_bridge(self, value: Any) -> SoftgridStatus:
+        return self._build_bridge(*value)
+
+    def _build_bridge(self, to: str, timeout: float) -> SoftgridStatus:
+        node = self._node
+        me = self.gridUniqueName
+        ends = {"bridge_from": me, "bridge_to": to}
+        refusal = self._no_bridge_to(to)
+        if refusal is not None:
+            return SoftgridStatus(False, refusal, ends, "build_bridge")
+        ident, key, password = fresh_key()
+        told = {"ident": ident, "key": key.hex(), "password": password, "from": me, "timeout": timeout}
+        answer = self._ask(to, "$expect_bridge", told, timeout)
+        if answer.error is not None:
+            return SoftgridStatus(False, answer.error, ends, "build_bridge")
+        place = travel.loads(answer.segments)
+        if isinstance(place, str):
+            return SoftgridStatus(False, place, ends, "build_bridge")
+        try:
+            node.bridges.call(place, ident, key, me, to, password, timeout)
+        except CALL_ERRORS as exc:
+            # A firewall may let only one of the two directions pass.
+            node.bridges.expect(ident, key, me, to, password, timeout)
+            told["place"] = (self._address, self._port, node.identity.fingerprint)
+            answer = self._ask(to, "$call_bridge", told, 2 * timeout)
+            why = answer.error if answer.error is not None else travel.loads(answer.segments)
+            if why is not None:
+                error = f"{me} cannot reach {place[0]}:{place[1]} ({exc}), nor can {to} come back: {why}"
+                return SoftgridStatus(False, error, ends, "build_bridge")
+        self._watch(to)
+        self._ask(to, "$watch_bridge", me, timeout)
+        return SoftgridStatus(True, data={"bridge_password": password, **ends}, name="build_bridge")
+
+    def _no_bridge_to(self, name: str) -> str | None:
+        """Why there can be no bridge from here to an executor, or None."""
+        up = self._node.up
+        if name == self.gridUniqueName:
+            return "A bridge needs two executors."
+        if self._node.child(name) is not None or (up is not None and up.name == name):
+            return f"{self.gridUniqueName} and {name} are connected directly already."
+        if self._node.bridges.get(name) is not None:
+            return f"There is a bridge between {self.gridUniqueName} and {name} already."
+        return None
+
+    def _service_expect_bridge(self, told: dict[str, Any]) -> tuple[str, int, str] | str:
+        refusal = self._no_bridge_to(told["from"])
+        if refusal is not None:
+            return refusal
+        key, builder = bytes.fromhex(told["key"]), told["from"]
+        self._node.bridges.expect(told["ident"], key, builder, builder, told["password"], told["timeout"])
+        return self._address, self._port, self._node.identity.fingerprint
+
+    def _service_call_bridge(self, told: dict[str, Any]) -> str | None:
+        key, builder = bytes.fromhex(told["key"]), told["from"]
+        try:
+            self._node.bridges.call(
+                tuple(told["place"]), told["ident"], key, builder, builder, told["password"], told["timeout"]
+            )
+        except CALL_ERRORS as exc:
+            return str(exc)
+        return None
+
+    def _service_watch_bridge(self, name: str) -> None:
+        self._watch(name)
+
+    def _watch(self, name: str) -> None:
+        """Has the tree tell of the loss of a bridge's other end; once for each executor and for good."""
+        if name in self._node.bridges.watched:
+            return
+        self._node.bridges.watched.add(name)
+
+        def lost(index: int, answer: Any) -> None:
+            self._node.bridges.watched.discard(name)
+            if not self._is_disconnected:
+                self._node.lose_bridged(name, answer.error)
+
+        number = self._node.new_id()
+        self._node.expect(number, Batch(1, lost), 0, name)
+        header = {"k": "x", "i": number, "s": self._node.name, "d": name, "f": "$stay", "p": None, "nb": 1}
+        self._node.send(header, [])
+
+    def destroy_bridge(self, bridgeToGUN: str, bridgePassword: str) -> SoftgridStatus:
+        """Takes down a bridge that ends here or was built by this executor; what is on its way takes the tree."""
+        builder = self._built_bridges.get(bridgePassword, self.gridUniqueName)
+        if builder == self.gridUniqueName or self._node.bridges.get(bridgeToGUN) is not None:
+            error = self._node.bridges.destroy(bridgeToGUN, bridgePassword)
+        else:
+            answer = self._ask(builder, "$destroy_bridge", (bridgeToGUN, bridgePassword))
+            error = answer.error if answer.error is not None else travel.loads(answer.segments)
+        if error is None:
+            self._built_bridges.pop(bridgePassword, None)
+        return SoftgridStatus(error is None, error, bridgeToGUN, "destroy_bridge")
+
+    def _service_destroy_bridge(self, value: Any) -> str | None:
+        return self._node.bridges.destroy(*value)
+
+    def on_bridge_gone(self, name: str, reason: str, purpose: bool) -> None:
+        if not purpose:
+            self.log_and_transfer("warn", f"The bridge to {name} broke: {reason}. Transfers go by the tree.")
+
     # --- promises ----------------------------------------------------------------------------------------
 
     def add_promise(
@@ -454,6 +592,8 @@ class ExecutorBase(LaunchBase):
     def _serve(self, header: dict[str, Any], name: str, segments: list[Segment]) -> None:
         if name == "$load":
             self._node.reply(header, travel.dumps(self._executions.load))
+        elif name == "$stay":
+            pass  # answered by nobody but those who see this executor go
         else:
             super()._serve(header, name, segments)
 

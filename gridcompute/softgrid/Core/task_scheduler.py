@@ -122,6 +122,18 @@ class TaskScheduler:
             for name, answer in zip(workers, batch.answers, strict=True)
         }
 
+    # --- bridges -----------------------------------------------------------------------------------------
+
+    def get_executors_bridges(
+        self, receivers: Any = None, timeout: float | None = 20, keepDuplicates: bool = False
+    ) -> tuple[list[SoftgridStatus], dict[str, list[tuple[str, str]]]]:
+        """(statuses of executors that did not answer, {executor: its bridges}), a bridge being (from, to).
+
+        None is all routers, managers and workers. A bridge has two ends that tell of it; unless `keepDuplicates` it
+        stands only where it came first. `timeout` is seconds.
+        """
+        return self._executor._bridges_of(receivers, timeout, keepDuplicates)
+
     # --- jobs --------------------------------------------------------------------------------------------
 
     def create_job_promise(

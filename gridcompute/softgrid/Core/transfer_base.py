@@ -34,12 +34,13 @@ _PROPAGATE = ("upgrid", "routers", "managers", "workers", "recursive")
 class _Plan:
     """One receiver of a transfer: where to, by which way, on to whom, and how long to wait."""
 
-    __slots__ = ("bounce", "receiver", "template", "timeout", "way")
+    __slots__ = ("bounce", "bridging", "receiver", "template", "timeout", "way")
 
     def __init__(self, receiver: str, way: list[str] | None):
         self.receiver = receiver
         self.way = way
         self.bounce: list[str] = []
+        self.bridging = True
         self.template: dict[str, Any] = {}
         self.timeout: float | None = None
 
@@ -147,7 +148,7 @@ class TransferBase(MachineManagement):
         kept in `_executedReturned` under its name or logged. May be called from every thread but a handler of news.
         """
         try:
-            plans = self._plan(transferKwargs, receivers, bounce, transferTimeout, multiplier)
+            plans = self._plan(transferKwargs, receivers, bounce, transferTimeout, multiplier, allowBridging)
             packed = self._pack_all(plans)
         except (ValueError, TypeError, travel.TravelError) as exc:
             return SoftgridStatus(False, self._hide(str(exc)), data=transferKwargs, name="transfer")
@@ -165,7 +166,15 @@ class TransferBase(MachineManagement):
             self._node.forget(numbers)
         return [self._value(answer, plan.template) for answer, (plan, _) in zip(batch.answers, finals, strict=True)]
 
-    def _plan(self, templates: Any, receivers: Any, bounce: Any, timeout: float | None, multiplier: Any) -> list[_Plan]:
+    def _plan(
+        self,
+        templates: Any,
+        receivers: Any,
+        bounce: Any = None,
+        timeout: float | None = None,
+        multiplier: Any = Globals.maxint,
+        bridging: Any = True,
+    ) -> list[_Plan]:
         """Raises ValueError for what cannot start."""
         if self._is_disconnected:
             raise ValueError("This executor is disconnected.")
@@ -176,10 +185,12 @@ class TransferBase(MachineManagement):
             bounce = templates.get("bounce_transfer")
         bounces = _repeated(bounce, count, "bounce")
         multipliers = _repeated(multiplier, count, "multiplier")
-        for plan, template, onward, factor in zip(plans, each, bounces, multipliers, strict=True):
+        bridgings = _repeated(bridging, count, "allowBridging")
+        for plan, template, onward, factor, bridge in zip(plans, each, bounces, multipliers, bridgings, strict=True):
             if not isinstance(template, dict):
                 raise ValueError(f"transferKwargs must be a dictionary of get_transfer_template, not {template!r}.")
             plan.template = template
+            plan.bridging = bool(template.get("allow_bridging", True) if bridge is None else bridge)
             if onward is None and template is not templates:
                 onward = template.get("bounce_transfer")
             if isinstance(onward, (list, tuple)) and len(onward) == 1 and not isinstance(onward[0], str):
@@ -284,6 +295,8 @@ class TransferBase(MachineManagement):
             header = {**common, "i": number, "s": node.name, "d": plan.receiver}
             if not collect and "nr" in common:
                 header["na"] = 1
+            if not plan.bridging:
+                header["nb"] = 1
             if plan.way:
                 header["t"] = list(plan.way)
             if plan.bounce:
@@ -576,6 +589,8 @@ class TransferBase(MachineManagement):
 
     def _hide(self, text: str) -> str:
         """No password in what others may read."""
+        for password in self._node.bridges.passwords():
+            text = text.replace(password, "***")
         for member in list(self._node.tree.members.values()):
             secret = member.info.get("password")
             if secret and secret in text:
