@@ -97,11 +97,11 @@ def _carry(server: Server, files: list[Path]) -> float:
 
 
 def small_cases(folder: Path, mongod: PrivateMongod, number: int = 200) -> Figures:
-    """No-op cases of 1 KB over two processes, and one such case on an idle grid."""
+    """No-op cases of 1 KB over two processes, the best of three turns, and one such case on an idle grid."""
     with grid(folder, mongod, "small", 2) as server:
-        seconds = _carry(server, _small_files(folder / "many", number))
+        seconds = min(_carry(server, _small_files(folder / f"many {turn}", number)) for turn in range(3))
         singles = [_carry(server, [file]) for file in _small_files(folder / "single", 20)]
-    floor = plain_script(folder, mongod, 30)
+    floor = max(plain_script(folder, mongod, 30) for _ in range(3))
     return {
         "no_op_cases_per_s": number / seconds,
         "plain_script_cases_per_s": floor,
@@ -117,8 +117,7 @@ def plain_script(folder: Path, mongod: PrivateMongod, number: int) -> float:
 
     client: Any = pymongo.MongoClient(mongod.url)
     collection = client["gridcompute"]["plain"]
-    place = folder / "plain"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(prefix="plain", dir=folder))
     code = "import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extractall(sys.argv[2])"
     begin = time.perf_counter()
     for index, file in enumerate(_small_files(place, number)):
@@ -236,7 +235,7 @@ def _claim_rate(settings: Settings, claimers: int, total: int) -> float:
     begin = time.perf_counter()
     go.set()
     for _ in workers:
-        ends.get()
+        ends.get(timeout=600)
     seconds = time.perf_counter() - begin
     for worker in workers:
         worker.join()
@@ -266,7 +265,7 @@ def measure(quick: bool = False) -> Figures:
             figures |= small_cases(folder, mongod, 20 if quick else 200)
             figures |= many_submits(folder, mongod, 50 if quick else 1000)
             figures |= big_case(folder, mongod, (8 if quick else 256) * 1024 * 1024)
-            figures |= claims(mongod, (200, 1000) if quick else (1_000, 100_000, 1_000_000))
+            figures |= claims(mongod, (1_000, 2_000) if quick else (1_000, 100_000, 1_000_000))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return figures

@@ -70,17 +70,46 @@ def write_table(readme: Path, figures: grid.Figures) -> None:
         f"Measured by `make benchmark` on {figures['machine_cores']:.0f} cores ({platform.system()}, Python "
         f"{platform.python_version()}):",
         "",
-        "| figure | value |",
-        "|---|---|",
-        *(
-            f"| {name} | {value:,.2f} |"
-            for name, value in figures.items()
-            if not name.startswith(("softgrid", "machine"))
-        ),
+        "| what | GridCompute | beside it, in the same run |",
+        "|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows(figures)),
     ]
     text = readme.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     readme.write_text(before + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.partition(END)[2], encoding="utf-8")
+
+
+def rows(figures: grid.Figures) -> list[tuple[str, str, str]]:
+    """The README's table: what was measured, our figure, and what it is to be compared with."""
+    depths = sorted({int(key.split("_")[3]) for key in figures if key.startswith("claims_per_s_")})
+
+    def claims(claimers: int) -> tuple[str, str, str]:
+        rates = " / ".join(f"{figures[f'claims_per_s_{depth}_waiting_{claimers}_claimers']:,.0f}" for depth in depths)
+        waiting = " / ".join(f"{depth:,}" for depth in depths)
+        flat = figures[f"claims_flatness_{claimers}_claimers_ratio"]
+        who = "1 claimer" if claimers == 1 else f"{claimers} claimers"
+        return f"claims by {who}, {waiting} cases waiting", f"{rates} /s", f"fastest to slowest: {flat:.2f}"
+
+    return [
+        (
+            "200 no-op cases of 1 KB over two processes, each in a process of its own, to the last received",
+            f"{figures['no_op_cases_per_s']:.1f} cases/s",
+            f"a plain script with one interpreter a case: {figures['plain_script_cases_per_s']:.1f} cases/s",
+        ),
+        (
+            "one such case on an idle grid, submit to received",
+            f"{figures['one_case_median_ms']:.0f} ms, at the 95th percentile {figures['one_case_p95_ms']:.0f} ms",
+            "",
+        ),
+        (
+            "256 MB that don't shrink, in and out",
+            f"{figures['big_case_s']:.2f} s",
+            f"the four plain copies that it takes: {figures['big_case_four_copies_s']:.2f} s",
+        ),
+        ("submit of 1,000 small cases in one call", f"{figures['submit_cases_per_s']:,.0f} cases/s", ""),
+        claims(1),
+        claims(8),
+    ]
 
 
 if __name__ == "__main__":
