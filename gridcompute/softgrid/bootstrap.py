@@ -22,6 +22,17 @@ import traceback
 
 PACKAGE = "gridcompute"
 
+AGAIN = """
+import json, sys, zlib
+def say(value):
+    sys.stdout.write(json.dumps(value) + "\\n")
+    sys.stdout.flush()
+payload = json.loads(zlib.decompress(sys.stdin.buffer.read({size})).decode())
+scope = {{"__name__": "softgrid_bootstrap"}}
+exec(compile(payload["sources"]["gridcompute.softgrid.bootstrap"][1], "bootstrap.py", "exec"), scope)
+scope["run"](payload, say)
+"""
+
 
 class Carried(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports the modules that travelled, before any installed copy of the same name."""
@@ -71,6 +82,9 @@ def run(payload, say):
             say = detach(say)
         guard = split_off_guardian(payload)
     else:
+        if start["detach"]:
+            start_apart(payload, say)
+            os._exit(0)
         bind_children_to_me()
     try:
         from gridcompute.softgrid.started import become
@@ -105,6 +119,41 @@ def detach(say):
             pass
 
     return say_through
+
+
+def start_apart(payload, say):
+    """Windows: starts the executor as a process outside of the login's job, and tells how it went."""
+    import subprocess
+    import zlib
+
+    again = dict(payload, start=dict(payload["start"], detach=False))
+    data = zlib.compress(json.dumps(again).encode(), 1)
+    code = AGAIN.format(size=len(data)).encode()
+    command = [sys.executable, *sys.orig_argv[1:]]
+    for flags in (
+        0x01000208,
+        0x00000208,
+        0,
+    ):  # BREAKAWAY_FROM_JOB, NEW_PROCESS_GROUP and DETACHED; the job may forbid it
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                creationflags=flags if sys.platform == "win32" else 0,
+            )
+            break
+        except OSError as exc:
+            failure = exc
+    else:
+        say({"failed": f"The executor cannot be started apart from its login: {failure}", "again": False})
+        return
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"%d\n" % len(code) + code + data)
+    process.stdin.close()
+    for line in process.stdout:
+        say(json.loads(line))
 
 
 def silence():

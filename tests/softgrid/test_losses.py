@@ -363,3 +363,37 @@ def test_when_the_orchestrator_is_gone_one_that_holds_its_interpreter_ends_too(t
     process.stdout.close()
     poll(lambda: process_is_gone(worker), 15)
     make_grid()  # clears what the killed script left
+
+
+@pytest.mark.parametrize(
+    ("handle", "error", "code", "state"), [(7, 0, 259, "?"), (7, 0, 1, None), (0, 87, 0, None), (0, 5, 0, "?")]
+)
+def test_whether_a_process_runs_is_asked_without_a_signal_on_windows(monkeypatch, handle, error, code, state):
+    import ctypes
+
+    from gridcompute.softgrid import node
+
+    class Kernel:
+        closed = 0
+
+        def OpenProcess(self, access, inherit, pid):
+            assert (access, inherit, pid) == (0x1000, False, 1234)
+            return handle
+
+        def GetLastError(self):
+            return error
+
+        def GetExitCodeProcess(self, opened, place):
+            place._obj.value = code
+            return 1
+
+        def CloseHandle(self, opened):
+            assert opened == handle
+            self.closed += 1
+
+    kernel = Kernel()
+    monkeypatch.setattr(ctypes, "windll", type("Windll", (), {"kernel32": kernel}), raising=False)
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "kill", None)
+    assert node.process_state(1234) == state
+    assert kernel.closed == bool(handle)

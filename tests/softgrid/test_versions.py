@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gridcompute.softgrid import launch as launch_module
 from gridcompute.softgrid import travel
 
 from .conftest import call, launch
@@ -200,3 +201,24 @@ def test_a_decorated_function_goes_to_another_version_with_what_it_wraps():
 
     there = travel.loads(travel.dumps(double, [3, HERE[1] + 1]))
     assert there(3) == 7 and there.__name__ == "double" and there.__doc__ == "Twice."
+
+
+def test_where_nothing_can_fork_an_executor_starts_as_a_process_apart_from_its_login(make_grid, monkeypatch):
+    """The way that Windows takes: the first process starts another one, tells how it went, and ends."""
+    grid = make_grid()
+    monkeypatch.setattr(launch_module, "_FIRST", "import os\ndel os.fork\n" + launch_module._FIRST)
+    order = launch_module.Order(
+        "worker",
+        {"relaunch": False, "address": "127.0.0.1"},
+        "127.0.0.1",
+        grid.port,
+        grid.password,
+        grid._node.identity.fingerprint,
+        "",
+        30.0,
+    )
+    process, told = launch_module._start([sys.executable, "-c", launch_module.STUB], order, detach=True, where="here")
+    assert process.wait(10) == 0
+    assert grid.workers == [told["joined"]]
+    assert call(grid, scaled, grid.workers, 1) == [20]
+    assert all(grid.kill_executor(grid.workers))
