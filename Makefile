@@ -3,6 +3,7 @@
 #   make demo        a whole grid at work on this computer
 #   make test        the tests; make test-long those that take minutes
 #   make check       formatter, linter, types
+#   make executable  the program for people without Python, in build/GridCompute
 #   make benchmark   the figures of the README
 #   make clean       removes what was made here
 #
@@ -21,7 +22,7 @@ DEMO_PACKAGES := calculix-ccx
 TEST_PACKAGES := $(DEMO_PACKAGES) xvfb xdotool openbox faketime libfaketime samba smbnetfs fuse iproute2 openssh-server
 PYTEST := $(BIN)/python -m pytest --basetemp=.made/pytest
 
-.PHONY: demo test test-long check benchmark clean demo-packages test-packages
+.PHONY: demo test test-long check executable benchmark clean demo-packages test-packages
 
 demo: .venv/local.stamp demo-packages
 	$(BIN)/gridcompute demo
@@ -38,6 +39,11 @@ check: .venv/dev.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+executable: .venv/executable.stamp
+	@mkdir -p .made
+	$(BIN)/python setup.py --quiet build > .made/executable.log 2>&1 || { tail -n 30 .made/executable.log; exit 1; }
+	@tail -n 6 .made/executable.log
 
 benchmark: .venv/dev.stamp
 	$(BIN)/python benchmarks/run.py
@@ -61,7 +67,12 @@ test-packages:
 	@$(BIN)/python -m pip install --quiet --editable '.[local]'
 	@touch $@
 
+.venv/executable.stamp: .venv/python.stamp pyproject.toml
+	@echo "Installing GridCompute and what makes its executable into .venv ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[executable]'
+	@touch $@
+
 .venv/dev.stamp: .venv/python.stamp pyproject.toml
 	@echo "Installing GridCompute, the MongoDB server and the test tools into .venv ..."
-	@$(BIN)/python -m pip install --quiet --editable '.[local,dev]'
-	@touch $@ .venv/local.stamp
+	@$(BIN)/python -m pip install --quiet --editable '.[local,dev,executable]'
+	@touch $@ .venv/local.stamp .venv/executable.stamp

@@ -1,12 +1,17 @@
-"""What pyproject.toml cannot say: the folder ``template`` goes into the wheel as ``gridcompute/template``."""
+"""What pyproject.toml cannot say: the template goes into the wheel, and ``python setup.py build`` makes the executable.
+
+pip never comes to the second part, and never needs cx_Freeze: it calls other commands.
+"""
 
 import shutil
+import sys
 from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
 TEMPLATE = Path("template")
+EXECUTABLE_COMMANDS = {"build", "build_exe", "bdist_msi", "bdist_mac", "bdist_dmg"}
 
 
 class BuildWithTemplate(build_py):
@@ -35,4 +40,10 @@ class BuildWithTemplate(build_py):
         return [path for path in sorted(TEMPLATE.rglob("*")) if path.is_file() and "__pycache__" not in path.parts]
 
 
-setup(cmdclass={"build_py": BuildWithTemplate})
+if EXECUTABLE_COMMANDS & set(sys.argv[1:]):
+    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    from admin.executable import build
+
+    build.run()
+else:
+    setup(cmdclass={"build_py": BuildWithTemplate})

@@ -14,7 +14,6 @@ import os
 import platform
 import queue
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import resource_tracker
@@ -41,6 +40,7 @@ from gridcompute.grid.cases import Case, Party
 from gridcompute.grid.database import Database, Doorbell, object_id
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import SharedFolder
+from gridcompute.machine import program
 from gridcompute.machine.home import Home
 from gridcompute.machine.locate import find_shared_folder
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree
@@ -82,9 +82,7 @@ def check_grid(folder: Path) -> None:
 
 def program_folder() -> Path:
     """Where server.txt lies: beside the executable, or at the top of the source."""
-    if getattr(sys, "frozen", False):
-        return Path(sys.executable).resolve().parent
-    return Path(__file__).resolve().parent.parent
+    return program.place()
 
 
 @contextlib.contextmanager

@@ -7,12 +7,12 @@ It lies at the top of the source, ``template/``, where the documentation has it;
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import gridcompute
 from gridcompute.errors import InputError, UsageError
+from gridcompute.machine import program
 
 SHARED_FOLDER = "Shared_Folder"
 EXAMPLES = "examples"
@@ -57,8 +57,8 @@ def _places() -> Iterator[Path]:
     package = Path(gridcompute.__file__).resolve().parent
     yield package / "template"  # a wheel
     yield package.parent / "template"  # a clone, installed editable or not at all
-    if getattr(sys, "frozen", False):
-        yield Path(sys.executable).resolve().parent / "template"
+    if program.is_frozen():
+        yield program.folder() / "template"
 
 
 def _files(folder: Path) -> Iterator[Path]:

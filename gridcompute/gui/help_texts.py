@@ -3,29 +3,12 @@
 from __future__ import annotations
 
 import platform
-import sys
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from gridcompute import config
 from gridcompute.gui import texts
-
-_shipped = (
-    "pymongo",
-    "dnspython",
-    "psutil",
-    "platformdirs",
-    "filelock",
-    "isal",
-    "tqdm",
-    "openpyxl",
-    "et-xmlfile",
-    "ttkbootstrap",
-    "pillow",
-    "tkinterdnd2",
-)
-"""The distributions that the program uses or brings along."""
+from gridcompute.machine import licences, program
 
 Pages = list[tuple[str, str]]
 
@@ -99,10 +82,9 @@ def about(grid: str, home: Path) -> str:
 
 def licence_pages() -> Pages:
     """The licence of this program, then those of all that is shipped with it, as their authors wrote them."""
-    pages = [(config.program_name, _own_licence())]
-    others = [f"{'=' * 78}\n{name}\n{'=' * 78}\n\n{text}" for name, text in _other_licences()]
-    pages.append(("Shipped with it", "\n\n".join(others)))
-    return pages
+    own, others = _own_licence(), licences.parts()
+    texts = [f"{'=' * 78}\n{part.title}\n{'=' * 78}\n\n{part.text}" for part in others if part.name != "gridcompute"]
+    return [(config.program_name, own), ("Shipped with it", "\n\n".join(texts))]
 
 
 def _own_licence() -> str:
@@ -111,47 +93,11 @@ def _own_licence() -> str:
         "the terms of the GNU General Public License as published by the Free Software Foundation, version 3 of the "
         "License. It comes WITHOUT ANY WARRANTY.\n\n"
     )
-    for path in (Path(__file__).parents[2] / "LICENSE", Path(sys.executable).parent / "LICENSE"):
-        if path.is_file():
-            return head + path.read_text("utf-8")
-    return head + (_licence_of("gridcompute") or "See <https://www.gnu.org/licenses/gpl-3.0.html>.")
-
-
-def _other_licences() -> Pages:
-    found: Pages = []
-    for name in _shipped:
-        text = _licence_of(name)
-        if text:
-            found.append((name, text))
-    python = Path(sys.base_prefix) / "LICENSE.txt"
-    libraries = [Path(sys.base_prefix) / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "LICENSE.txt"]
-    for path in (python, *libraries):
-        if path.is_file():
-            found.append((f"Python {platform.python_version()}", path.read_text("utf-8", "replace")))
-            break
-    else:
-        found.append(("Python", "Python Software Foundation License: https://docs.python.org/3/license.html"))
-    found.append(("Tcl/Tk", "Tcl/Tk License (BSD style): https://www.tcl-lang.org/software/tcltk/license.html"))
-    return found
-
-
-def _licence_of(name: str) -> str:
-    """The texts that a distribution names as its licence; its short name where it brings none."""
-    try:
-        distribution = metadata.distribution(name)
-    except metadata.PackageNotFoundError:
-        return ""
-    wanted = ("LICEN", "COPYING", "NOTICE")
-    files = [one for one in distribution.files or [] if one.name.upper().startswith(wanted)]
-    parts = []
-    for file in files:
-        path = Path(str(file.locate()))
-        if path.is_file() and path.suffix.lower() not in (".py", ".pyc"):
-            parts.append(path.read_text("utf-8", "replace"))
-    about_it = distribution.metadata
-    named = [about_it[key] for key in ("License-Expression", "License") if key in about_it]
-    short = next(filter(None, named), "see the project's page")
-    return "\n\n".join(parts) or f"Version {distribution.version}. Licence: {short}"
+    file = program.folder() / "LICENSE"
+    if file.is_file():
+        return head + file.read_text("utf-8")
+    own = next((part.text for part in licences.parts() if part.name == "gridcompute"), "")
+    return head + (own or "See <https://www.gnu.org/licenses/gpl-3.0.html>.")
 
 
 def case_pages(case: Any) -> Pages:

@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 from gridcompute.config import database_name
 from gridcompute.errors import MongodError
+from gridcompute.machine import program
 from gridcompute.machine.guard import Guard
 
 if TYPE_CHECKING:
@@ -59,17 +60,24 @@ _answers_line = b"Waiting for connections"
 def find_mongod() -> Path:
     """The server's program: a ``mongod`` on PATH comes first, then the one in the wheel of the extra ``local``.
 
+    An executable carries none (its licence and size, see docs/decisions.md); it finds one that somebody put beside it.
     The wheel's program gets its run bit, which pip does not set. Raises `MongodError` that says how to get one.
     """
     on_path = shutil.which("mongod")
     if on_path:
         return Path(on_path)
     name = "mongod.exe" if os.name == "nt" else "mongod"
-    for folder in sys.path:
-        program = Path(folder or ".") / "fiftyone" / "db" / "bin" / name
-        if program.is_file():
-            _set_run_bit(program)
-            return program
+    packages = [Path(folder or ".") / "fiftyone" / "db" / "bin" / name for folder in sys.path]
+    beside = [program.place() / name, program.place() / "mongodb" / "bin" / name] if program.is_frozen() else []
+    for found in (*beside, *packages):
+        if found.is_file():
+            _set_run_bit(found)
+            return found
+    if program.is_frozen():
+        raise MongodError(
+            f"No MongoDB server was found on this computer: there is no '{name}' on PATH, in {beside[0].parent} or in "
+            f"{beside[1].parent}. Install MongoDB 4.4 or newer, or unpack its archive there as the folder 'mongodb'."
+        )
     raise MongodError(
         "No MongoDB server was found on this computer: there is no 'mongod' on PATH, nor one among Python's packages. "
         "Install it by 'pip install gridcompute[local]', or install MongoDB 4.4 or newer."

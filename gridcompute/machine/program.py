@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,10 +15,26 @@ child_command = "--case-child"
 watch_command = "--case-watch"
 """Hidden command: ends the trees of an owner that died, where the system does not."""
 
+archive_variable = "GRIDCOMPUTE_ARCHIVE"
+"""Variable by which an executable in a single file names that file, which unpacked it elsewhere."""
+
 
 def is_frozen() -> bool:
     """Whether this is an executable made by cx_Freeze."""
     return bool(getattr(sys, "frozen", False))
+
+
+def folder() -> Path:
+    """The folder of the executable, with all that lies beside it; from source the top of the clone."""
+    if is_frozen():
+        return Path(sys.executable).resolve().parent
+    return Path(__file__).resolve().parents[2]
+
+
+def place() -> Path:
+    """Where people see the program, and put a server.txt: `folder`, or that of the single file it was unpacked from."""
+    archive = os.environ.get(archive_variable, "") if is_frozen() else ""
+    return Path(archive).parent if archive else folder()
 
 
 def command(*arguments: str) -> list[str]:
