@@ -466,7 +466,8 @@ class Node:
             if link.state == "up":
                 link.beat(now, beat)
             silent = now - max(link.last_heard, self._vouched.get(link.session, 0.0))
-            if link.state == "up" and silent > 2.5 * beat and link is self.up:
+            # A cut right after a resumption is met while that one's thread still ends; then it is begun here.
+            if link is self.up and (link.state == "down" or (link.state == "up" and silent > 2.5 * beat)):
                 self._resume()
             if silent > self.tolerance:
                 if link in bridged:

@@ -32,6 +32,7 @@ class LaunchBase(AssessBase):
         self._arrivals: dict[str, tuple[threading.Event, list[str]]] = {}
         self._given_up: set[str] = set()
         self._launched: dict[str, dict[str, Any]] = {}
+        self._instead: dict[str, Future[str | None]] = {}  # lost executor -> the one launched in its place
         self._processes_lock = threading.Lock()
         self._starting: dict[str, threading.BoundedSemaphore] = {}
 
@@ -275,18 +276,14 @@ class LaunchBase(AssessBase):
 
     def _relaunch(self, lost: list[tuple[str, dict[str, Any]]]) -> None:
         """Side by side; what hung on a lost executor waits for the one that takes its place, and hangs on that."""
-        instead: dict[str, Future[str | None]] = {name: Future() for name, _ in lost}
+        self._instead.update({name: Future() for name, _ in lost})
 
         def again(name: str, order: dict[str, Any]) -> None:
             found = None
             try:
-                above = instead.get(order["upgridUniqueName"])
-                if above is not None:
-                    order["upgridUniqueName"] = above.result()
-                if order["upgridUniqueName"] is not None:
-                    found = self._relaunch_one(name, order)
+                found = self._relaunch_one(name, order)
             finally:
-                instead[name].set_result(found)
+                self._instead[name].set_result(found)
 
         for name, order in lost:
             threading.Thread(target=again, args=(name, order), name="softgrid relaunch", daemon=True).start()
@@ -298,11 +295,15 @@ class LaunchBase(AssessBase):
             order["times"] += 1
             if self._stopping.wait(min(pause, RELAUNCH_PAUSE_LIMIT)):
                 return None
+            while (above := self._instead.get(order["upgridUniqueName"])) is not None:
+                order["upgridUniqueName"] = above.result()  # the upgrid may be lost while this one is on its way back
+            if order["upgridUniqueName"] is None:
+                return None
             try:
                 found = self._launch_once(dict(order), timeout)
             except LaunchFailed as exc:
                 self.log_and_transfer("error", f"{name} could not be launched again: {exc}")
-                if not exc.again:
+                if not exc.again and order["upgridUniqueName"] not in self._instead:
                     return None
                 pause *= 2
                 continue
