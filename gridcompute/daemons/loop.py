@@ -168,7 +168,11 @@ class Daemon:
         self.orders = orders
         self.party = orders.party
         self.settings = orders.settings
-        self.database = Database(orders.settings, patience=orders.options.get("patience", 3.0))
+        self.database = Database(
+            orders.settings,
+            patience=orders.options.get("patience", 3.0),
+            answer=Database.lease_patience(orders.settings),
+        )
         self.share = SharedFolder(orders.root)
         self.bell = Bell()
         self.stop = threading.Event()

@@ -663,9 +663,16 @@ class ProcessDaemon(Daemon):
             if case is not None and token not in self.attempts:
                 return self._start(case, token)
         token = self._asked_token = cases.new_token()
+        sent = clock.monotonic()
         case = self.database.claim(self.party, claimable, token, alone=not self.attempts)
         self._asked_token = None
-        return self._start(case, token) if case is not None else None
+        if case is None or (self._lease_may_be_over(sent) and not self.database.holds(case.id, token)):
+            return None
+        return self._start(case, token)
+
+    def _lease_may_be_over(self, sent: float) -> bool:
+        """Whether a claim sent at that monotonic moment took so long that others may have the case (hard case 3)."""
+        return clock.monotonic() - sent > self.settings.heartbeat_dead
 
     def _start(self, case: Case, token: str) -> Attempt:
         """Run a claimed case in a child process."""

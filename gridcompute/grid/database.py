@@ -163,7 +163,7 @@ def is_pattern(text: str) -> bool:
     return 0 < len(text) <= 24 and all(c in "0123456789abcdefABCDEF" for c in text)
 
 
-def _client_arguments(settings: Settings, patience: float) -> Document:
+def _client_arguments(settings: Settings, patience: float, answer: float) -> Document:
     """Arguments of MongoClient: group and password are never pasted into the address.
 
     One ``host:port`` is connected directly; a list of hosts or a whole address is taken as it stands.
@@ -178,7 +178,7 @@ def _client_arguments(settings: Settings, patience: float) -> Document:
         "tz_aware": True,
         "serverSelectionTimeoutMS": int(patience * 1000),
         "connectTimeoutMS": int(min(patience, 10.0) * 1000),
-        "socketTimeoutMS": 30_000,
+        "socketTimeoutMS": int(answer * 1000),
         "w": "majority",
         "journal": True,
         "retryWrites": True,
@@ -193,18 +193,25 @@ def _client_arguments(settings: Settings, patience: float) -> Document:
 class Database:
     """The database of one grid, for one user group and instance.
 
-    `patience` is the time in seconds that a call waits for a server before it raises `DatabaseAway`. Nothing is
-    connected before the first call.
+    `patience` is the time in seconds that a call waits for a server before it raises `DatabaseAway`, `answer` how long
+    it waits for a reply on a connection that has gone dumb before it takes another. Nothing is connected before the
+    first call.
     """
 
-    def __init__(self, settings: Settings, *, patience: float = 5.0):
+    @staticmethod
+    def lease_patience(settings: Settings) -> float:
+        """Seconds that whoever holds a lease may wait for a reply: one that never comes must not cost the lease."""
+        return min(30.0, max(1.0, settings.heartbeat_dead / 4))
+
+    def __init__(self, settings: Settings, *, patience: float = 5.0, answer: float = 30.0):
         self.settings = settings
         self.address = settings.mongodb_server
         self.lease = settings.heartbeat_dead
-        # A connection that has gone dumb must not cost a lease: the next beat takes another.
-        self._beat_patience = max(2.0, settings.heartbeat_frequency)
+        self._beat_patience = self.lease_patience(settings)
         try:
-            self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(**_client_arguments(settings, patience))
+            self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+                **_client_arguments(settings, patience, answer)
+            )
         except (mongo.PyMongoError, ValueError) as exc:
             reason = str(exc).partition(" Hint: ")[0].rstrip(".")
             raise DatabaseError(

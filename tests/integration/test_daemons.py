@@ -145,6 +145,29 @@ def test_a_claimed_case_becomes_a_job_and_its_fields_name_the_owner(submit, make
     assert (Path(child.job["work"]) / "held.json").exists(), "the journal was written before the child began"
 
 
+def test_a_claim_that_was_answered_too_late_begins_no_work_for_which_another_has_the_lease(
+    submit, make_daemon, database, monkeypatch
+):
+    """Hard case 3: the lease counts from the moment at which the claim was sent."""
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    claim = daemon.database.claim
+
+    def answered_late(*arguments, **options):
+        case = claim(*arguments, **options)
+        if case is not None:
+            monkeypatch.setattr(daemon, "_lease_may_be_over", lambda sent: True)
+            database.hand_back(case.id, arguments[2])  # as an observer does who saw no sign, in fewer steps
+            assert database.claim(Party("PC-2", "ben", "i2", "a2"), ["Copy"], "of another", alone=True)
+        return case
+
+    monkeypatch.setattr(daemon.database, "claim", answered_late)
+
+    Clock(daemon).until(lambda: database.case(object_id(case_id)).token == "of another", "another has the case")
+
+    assert daemon.attempts == {} and daemon.children.started == []
+
+
 def test_no_more_cases_are_claimed_than_processes_are_lent(submit, make_daemon):
     for name in ("a", "b", "c"):
         submit(name)

@@ -54,9 +54,6 @@ REPLIES = ("update", "findAndModify", "insert", "find")
 patience = 60.0
 """Seconds in which a person who cancels or submits has an answer, and a victim its end."""
 
-dumb_for = 30.0
-"""Seconds for which a call waits on a connection that has gone dumb: the socket's patience in `grid.database`."""
-
 stalled = 0.8
 """Seconds after which a computer that did not come round to a short nap, or a byte on its disk, counts as stalled."""
 
@@ -439,7 +436,7 @@ class Arena:
         assert command is not None
         hang = (choice * 7919) % 1 > 0.8
         self.proxy.swallow(command, times=1 + int(seconds * 3), hang=hang)
-        self._fault("lose replies", ALL_MACHINES, 3.0 + (dumb_for if hang else 0.0), "dumb" if hang else "")
+        self._fault("lose replies", ALL_MACHINES, 3.0, "dumb" if hang else "")
         return True
 
     def _cut(self, machine: Machine, seconds: float, choice: float) -> bool:
