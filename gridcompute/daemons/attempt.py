@@ -1,7 +1,7 @@
 """One attempt to process a case: what this machine holds, in memory and on its disk.
 
-The work folder of an attempt is its journal: ``held.json`` names the case and token from the start, ``prepared.json``
-names the finished result before it is published. After a crash the next daemon reads them, delivers what is still ours
+The work folder of an attempt has its journal: it names the case and token from the start, then the process, and the
+finished result before it is published. After a crash the next daemon reads them, delivers what is still ours
 and removes what no case names (protocol, hard case 12).
 """
 
@@ -23,6 +23,8 @@ from gridcompute.grid.shared_folder import Prepared
 from gridcompute.machine.processes import Child
 
 log = logging.getLogger(__name__)
+
+_journal = "journal.jsonl"
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Attempt:
     settling: Future[str] | None = None
     settle_after: float = 0.0  # monotonic moment before which settling is not tried again
     told: float = 0.0  # monotonic moment at which progress was last written to the database
+    shown: float = 0.0  # monotonic moment at which its status was last shown
+    unshown: bool = False  # it has changed since
     progress: dict[str, Any] = field(default_factory=dict)
     part_left: bool = False  # a result that was cut off may lie on the share, which is away
 
@@ -92,32 +96,29 @@ class Attempt:
         )
 
 
-def write_whole(path: Path, content: dict[str, Any]) -> None:
-    """Write a small JSON file so that a reader finds all of it or nothing, after the end of this process too.
+def _remember(work: Path, line: dict[str, Any]) -> None:
+    """Add a line to the journal in the folder `work`.
 
-    It is not flushed to the disk: after the end of the PC the work it speaks of is lost as well.
+    Not flushed to the disk: after the end of the PC, not only of a process, the work it speaks of is lost as well.
     """
-    aside = path.with_suffix(".aside")
-    aside.write_text(json.dumps(content), encoding="utf-8")
-    aside.replace(path)
+    with (work / _journal).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
-def remember_held(work: Path, case: Case, token: str, pid: int | None) -> None:
-    """Write down what the folder `work` is for. Not flushed: it serves after the end of a process, not of the PC's."""
-    held = {
-        "case": str(case.id),
-        "token": token,
-        "attempt": case.attempt,
-        "user": case.origin_user,
-        "machine": case.origin_machine,
-        "pid": pid,
-    }
-    (work / "held.json").write_text(json.dumps(held), encoding="utf-8")
+def remember_held(work: Path, case: Case, token: str) -> None:
+    """Write down what the folder `work` is for."""
+    origin = {"user": case.origin_user, "machine": case.origin_machine}
+    _remember(work, {"case": str(case.id), "token": token, "attempt": case.attempt, **origin})
+
+
+def remember_process(work: Path, pid: int | None) -> None:
+    """Write down which process works there."""
+    _remember(work, {"pid": pid})
 
 
 def remember_prepared(work: Path, prepared: Prepared) -> None:
     """Write down the finished result, before it gets its final name."""
-    write_whole(work / "prepared.json", prepared._asdict())
+    _remember(work, {"prepared": prepared._asdict()})
 
 
 @dataclass(frozen=True)
@@ -138,28 +139,31 @@ def leftovers(folder: Path) -> Iterator[Leftover]:
     """What earlier daemons left in `folder`; a folder that tells nothing has `token` empty."""
     with contextlib.suppress(FileNotFoundError):
         for work in sorted(path for path in folder.iterdir() if path.is_dir()):
-            held = _read(work / "held.json")
-            prepared = _read(work / "prepared.json")
+            known = _read(work / _journal)
+            prepared = known.get("prepared")
             yield Leftover(
                 work=work,
-                case_id=held["case"] if held else "",
-                token=held["token"] if held else "",
-                attempt=held["attempt"] if held else 0,
-                user=held["user"] if held else "",
-                machine=held["machine"] if held else "",
-                pid=held.get("pid") if held else None,
+                case_id=known.get("case", ""),
+                token=known.get("token", ""),
+                attempt=known.get("attempt", 0),
+                user=known.get("user", ""),
+                machine=known.get("machine", ""),
+                pid=known.get("pid"),
                 prepared=Prepared(**prepared) if prepared else None,
             )
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> dict[str, Any]:
+    """What the journal `path` knows; a line that was cut off tells nothing."""
+    known: dict[str, Any] = {}
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        for line in path.read_text(encoding="utf-8").splitlines():
+            known |= json.loads(line)
     except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as exc:
-        log.warning("Cannot read %s: %s. What it named is left alone.", path, exc)
-        return None
+        pass
+    except (OSError, ValueError, TypeError) as exc:
+        log.warning("Cannot read all of %s: %s. What it named is left alone.", path, exc)
+    return known
 
 
 def tail_of(path: Path | None) -> tuple[str, int]:

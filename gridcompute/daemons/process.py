@@ -28,6 +28,7 @@ from gridcompute.daemons.attempt import (
     prune_outputs,
     remember_held,
     remember_prepared,
+    remember_process,
     tail_of,
 )
 from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
@@ -44,6 +45,10 @@ log = logging.getLogger(__name__)
 
 _delivered_beside = 3
 """Results on their way beside which new cases are claimed; a worker thread stays free for other things."""
+
+
+_show_interval = 0.15
+"""Seconds between two of the stages of a case that are shown; nobody could read faster ones."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,7 @@ class ProcessDaemon(Daemon):
         self._obey(now)
         self._hear_children(now)
         self._drop_lost(now)
+        self._show_stages(now)
         self._end_overtime(now)
         self._keep_rules(now)
         self._keep_to_number(now)
@@ -184,6 +190,8 @@ class ProcessDaemon(Daemon):
         for attempt in self.attempts.values():
             if attempt.ended is not None and attempt.settling is None:
                 moments.append(attempt.settle_after)
+            if attempt.unshown and attempt.ended is None:
+                moments.append(attempt.shown + _show_interval)
             if attempt.time_limit is not None and not attempt.paused and not attempt.ending:
                 moments.append(now + attempt.time_limit - attempt.run_time(now) + 0.01)
         return max(0.01, min(moments) - now)
@@ -242,9 +250,9 @@ class ProcessDaemon(Daemon):
             kind = message.get("kind")
             if kind == "stage":
                 if message["stage"] == "fetch":
-                    remember_held(attempt.work, attempt.case, attempt.token, child.pid)
+                    remember_process(attempt.work, child.pid)
                 attempt.enter_stage(message["stage"], now)
-                self._show(attempt)
+                attempt.unshown = True
             elif kind == "progress":
                 self._tell_progress(attempt, message, now)
             elif kind == "waits":
@@ -704,7 +712,7 @@ class ProcessDaemon(Daemon):
             said = self.share.read_application_settings(case.application)
             attempt.time_limit, attempt.attempts = said.time_limit, said.attempts or attempt.attempts
             work.mkdir(parents=True, exist_ok=True)
-            remember_held(work, case, token, None)
+            remember_held(work, case, token)
             attempt.child = self.children.start(job)
         except SettingsError as exc:  # a broken application.txt, as a broken script, is the application's fault
             attempt.outcome, attempt.ended = {"outcome": "failed", "message": str(exc)}, {}
@@ -716,6 +724,7 @@ class ProcessDaemon(Daemon):
             attempt.outcome = {"outcome": "disk", "message": message}
             if attempt.child is None:
                 attempt.ended = {"lost": True}
+        attempt.shown = now
         self.tell(events.add_my_process(self._row(attempt)))
         return attempt
 
@@ -767,7 +776,14 @@ class ProcessDaemon(Daemon):
             return "ending"
         return "paused" if attempt.paused else attempt.stage
 
+    def _show_stages(self, now: float) -> None:
+        """Tell of stages that last long enough to be seen."""
+        for attempt in self.attempts.values():
+            if attempt.unshown and attempt.ended is None and now - attempt.shown >= _show_interval:
+                self._show(attempt)
+
     def _show(self, attempt: Attempt) -> None:
+        attempt.shown, attempt.unshown = clock.monotonic(), False
         self.tell(events.change_my_process(str(attempt.case.id), status=self._status(attempt)))
 
     def _report(self) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import quote
 
 from gridcompute import clock, config, events
-from gridcompute.daemons.attempt import leftovers, remember_held, tail_of
+from gridcompute.daemons.attempt import leftovers, remember_held, remember_process, tail_of
 from gridcompute.daemons.loop import (
     DATABASE_AWAY,
     DISK_FULL,
@@ -116,7 +116,7 @@ class ReceiveDaemon(Daemon):
             kind = message.get("kind")
             if kind == "stage":
                 if message["stage"] == "fetch":
-                    remember_held(receiving.work, receiving.case, receiving.token, child.pid)
+                    remember_process(receiving.work, child.pid)
                 elif message["stage"] == "run":
                     receiving.running_since = now
             elif kind == "outcome":
@@ -305,7 +305,7 @@ class ReceiveDaemon(Daemon):
         assert case.result is not None
         try:
             work.mkdir(parents=True, exist_ok=True)
-            remember_held(work, case, token, None)
+            remember_held(work, case, token)
             receiving.child = self.children.start(
                 {
                     "mode": "receive",

@@ -160,7 +160,11 @@ def test_a_result_finished_before_a_crash_is_delivered_by_the_next_start(make_of
     proxy.refuse()
     office.open("case")
     work = office.home_of("PC-1") / "work" / "process"
-    wait_for(lambda: list(work.glob("*/prepared.json")), patience, "the result is finished and remembered")
+    wait_for(
+        lambda: any('"prepared"' in path.read_text() for path in work.glob("*/journal.jsonl")),
+        patience,
+        "the result is finished and remembered",
+    )
     agent.kill()
     proxy.accept()
     office.agent("PC-1")

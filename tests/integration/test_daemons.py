@@ -142,7 +142,7 @@ def test_a_claimed_case_becomes_a_job_and_its_fields_name_the_owner(submit, make
     assert child.job["case"] == case_id and child.job["mode"] == "process"
     case = database.case(object_id(case_id))
     assert case.status == "processing" and case.token in daemon.attempts
-    assert (Path(child.job["work"]) / "held.json").exists(), "the journal was written before the child began"
+    assert (Path(child.job["work"]) / "journal.jsonl").exists(), "the journal was written before the child began"
 
 
 def test_a_claim_that_was_answered_too_late_begins_no_work_for_which_another_has_the_lease(
