@@ -577,7 +577,7 @@ class Server:
 
     def look(self) -> dict[str, Any]:
         """What *my cases* shows, in one value: `rows`, and how many are `to_process` and `to_receive`."""
-        rows = [case_row(case) for case in self.cases()]
+        rows = [case_row(case) for case in self.mongodb.shown(self.party.user)]
         waiting = [row for row in rows if row["status"] == cases.TO_PROCESS]
         places = self.mongodb.positions() if waiting else {}
         for row in waiting:
@@ -785,8 +785,8 @@ def case_row(case: Case) -> dict[str, Any]:
         "submitted": case.submitted,
         "started": case.started,
         "returned": case.returned,
-        "files": list(case.names),
+        "files": case.names,
         "count": case.count,
-        "progress": case.progress,
+        "progress": case.progress if case.status == cases.PROCESSING else None,
         "error": (case.error or {}).get("message", ""),
     }

@@ -56,6 +56,22 @@ _NOTHING_HELD = {"token": "$$REMOVE", "lease_until": "$$REMOVE", "holder": "$$RE
 _LIST_FIELDS = {"output": 0, "error.traceback": 0, "avoid": 0}
 """What a list never shows; documents stay small on the way."""
 
+_SHOWN_FIELDS = dict.fromkeys(
+    [
+        "application",
+        "status",
+        "priority",
+        "attempt",
+        "origin.time",
+        "processors",
+        "input_names",
+        "progress",
+        "error.message",
+    ],
+    1,
+)
+"""All that a list of cases shows."""
+
 _INDEXES: list[tuple[str, list[tuple[str, int]], Document]] = [
     # The application stands before priority: eight claimers stay at full speed at every depth of the queue.
     (
@@ -1031,9 +1047,19 @@ class Database:
         if unreceived:  # nor given up
             query |= {"status": {"$ne": cases.RECEIVED}, "files": "kept"}
         with self._asked("read the cases"):
-            # Small batches: decoding one holds the interpreter's lock, which a window in this process would feel.
             found = self._cases.find(query, _LIST_FIELDS, batch_size=500).sort("_id", 1).limit(limit)
             return [Case.of(one) for one in found]
+
+    def shown(self, user: str) -> Iterator[Case]:
+        """The cases of `user` that are not received, oldest first, with the fields that a list shows.
+
+        They come one by one: ten thousand at once would be as many objects that the interpreter walks through.
+        """
+        query = {**self._scope, "origin.user": user, "status": {"$ne": cases.RECEIVED}}
+        with self._asked("read the cases"):
+            # Small batches: decoding one holds the interpreter's lock, which a window in this process would feel.
+            for one in self._cases.find(query, _SHOWN_FIELDS, batch_size=250).sort("_id", 1):
+                yield Case.of(one)
 
     def positions(self, limit: int = 20_000) -> dict[str, int]:
         """Id -> place in the queue of its application, from 1, of the first `limit` waiting cases of the group."""
@@ -1041,7 +1067,7 @@ class Database:
         found: dict[str, int] = {}
         lengths: dict[str, int] = {}
         with self._asked("read the queue"):
-            waiting = self._cases.find(query, {"application": 1}, batch_size=500)
+            waiting = self._cases.find(query, {"application": 1}, batch_size=1000)
             for one in waiting.sort([("application", 1), ("priority", -1), ("_id", 1)]).hint("claim").limit(limit):
                 place = lengths[one["application"]] = lengths.get(one["application"], 0) + 1
                 found[str(one["_id"])] = place

@@ -1,15 +1,19 @@
 """A list as it is shown: filtered, sorted, with a selection. No Tk here, so ten thousand rows cost no widget.
 
-A row is a dictionary with an ``id``. The order is worked out when it is asked for and something changed.
+A row is a dictionary with an ``id``. The order is worked out when it is asked for and something changed; of a long list
+it may be worked out beside the event loop, since to sort or filter ten thousand rows takes a tenth of a second.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 Row = dict[str, Any]
+
+rows_at_once = 1000
+"""Rows that are sorted and filtered within some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +34,47 @@ class Column:
         return (value is None or value == "", value if value is not None else 0)
 
 
+@dataclass(frozen=True)
+class View:
+    """What of a list is shown, and in which order; as it stands here: all, as they came."""
+
+    sort: str = ""  # key of a column
+    descending: bool = False
+    words: tuple[str, ...] = ()  # all of them must occur in a row, in any letter case
+    only: frozenset[str] = frozenset()  # kinds of rows; none means all
+
+
+def arranged(rows: Iterable[Row], columns: Sequence[Column], kind: Callable[[Row], str], view: View) -> list[str]:
+    """Ids of the rows that `view` shows, in its order. Any thread may work it out."""
+    if view.only:
+        rows = [row for row in rows if kind(row) in view.only]
+    if view.words:
+        rows = [row for row in rows if _matches(row, columns, view.words)]
+    column = next((one for one in columns if one.key == view.sort), None)
+    if column is not None:
+        rows = _sorted(rows, column, view.descending)
+    return [row["id"] for row in rows]
+
+
+def _sorted(rows: Iterable[Row], column: Column, descending: bool) -> list[Row]:
+    keyed = [(column.sort_key(row), row) for row in rows]
+    filled = [row for key, row in sorted((pair for pair in keyed if not pair[0][0]), key=lambda pair: pair[0][1])]
+    if descending:
+        filled.reverse()
+    return filled + [row for key, row in keyed if key[0]]
+
+
+def _matches(row: Row, columns: Sequence[Column], words: Sequence[str]) -> bool:
+    text = "\n".join(column.text(row) for column in columns).casefold()
+    return all(word in text for word in words)
+
+
 class Rows:
-    """The rows of one list, what of them is shown and in which order, and which are selected."""
+    """The rows of one list, what of them is shown and in which order, and which are selected.
+
+    With `beside` the order of more than `rows_at_once` rows is not worked out here: `arranging` gives the work to a
+    thread, and `take_order` its result; until then the order that was shown stays.
+    """
 
     def __init__(self, columns: Iterable[Column], *, kind: Callable[[Row], str] = lambda row: "", sort: str = ""):
         self.columns = list(columns)
@@ -45,9 +88,10 @@ class Rows:
         self._all: dict[str, Row] = {}
         self._order: list[str] = []
         self._stale = False
-        self._sort, self._descending = sort, False
-        self._words: list[str] = []
-        self._only: frozenset[str] = frozenset()
+        self.beside = False
+        self._view = View(sort)
+        self._awaited = False
+        self._under_way = False
         self._anchor = ""
 
     # The rows.
@@ -107,63 +151,64 @@ class Rows:
         """Ids of the rows that are shown, in order."""
         if self._stale:
             self._stale = False
-            rows: Iterable[Row] = self._all.values()
-            if self._only:
-                rows = [row for row in rows if self.kind(row) in self._only]
-            if self._words:
-                rows = [row for row in rows if self._matches(row)]
-            column = next((one for one in self.columns if one.key == self._sort), None)
-            if column is not None:
-                rows = self._sorted(rows, column)
-            self._order = [row["id"] for row in rows]
+            if self.beside and len(self._all) > rows_at_once and self._view != View():
+                self._awaited = True
+                self._order = [row_id for row_id in self._order if row_id in self._all]
+            else:
+                self._awaited = False
+                self._order = arranged(self._all.values(), self.columns, self.kind, self._view)
         return self._order
 
-    def _sorted(self, rows: Iterable[Row], column: Column) -> list[Row]:
-        keyed = [(column.sort_key(row), row) for row in rows]
-        filled = [row for key, row in sorted((pair for pair in keyed if not pair[0][0]), key=lambda pair: pair[0][1])]
-        if self._descending:
-            filled.reverse()
-        return filled + [row for key, row in keyed if key[0]]
+    def arranging(self) -> Callable[[], tuple[View, list[str]]] | None:
+        """The work that a thread shall do for `take_order`; None if there is none, or it is under way."""
+        if not self._awaited or self._under_way:
+            return None
+        self._awaited, self._under_way = False, True
+        rows, view = list(self._all.values()), self._view
+        return lambda: (view, arranged(rows, self.columns, self.kind, view))
 
-    def _matches(self, row: Row) -> bool:
-        text = "\n".join(column.text(row) for column in self.columns).casefold()
-        return all(word in text for word in self._words)
+    def take_order(self, found: tuple[View, list[str]]) -> None:
+        """The order that `arranging` worked out; one that is not asked for any more is left aside."""
+        view, order = found
+        self._under_way = False
+        if view == self._view and len(self._all) > rows_at_once:
+            self._order = [row_id for row_id in order if row_id in self._all]
+            self._changed(order=False)
 
     def cells(self, row: Row) -> tuple[str, ...]:
         return tuple(column.text(row) for column in self.columns)
 
     def sort_by(self, key: str) -> None:
         """Sort by a column; by the same one again the other way round, a third time as the rows came."""
-        if self._sort != key:
-            self._sort, self._descending = key, False
-        elif not self._descending:
-            self._descending = True
+        if self._view.sort != key:
+            self._look_through(sort=key, descending=False)
+        elif not self._view.descending:
+            self._look_through(descending=True)
         else:
-            self._sort, self._descending = "", False
-        self._changed()
+            self._look_through(sort="", descending=False)
+
+    def _look_through(self, **changes: Any) -> None:
+        view = replace(self._view, **changes)
+        if view != self._view:
+            self._view = view
+            self._changed()
 
     @property
     def sorting(self) -> tuple[str, bool]:
         """The column's key, empty for none, and whether it is descending."""
-        return self._sort, self._descending
+        return self._view.sort, self._view.descending
 
     def search(self, text: str) -> None:
         """Show only rows in which all these words occur."""
-        words = text.casefold().split()
-        if words != self._words:
-            self._words = words
-            self._changed()
+        self._look_through(words=tuple(text.casefold().split()))
 
     def show_only(self, kinds: Iterable[str]) -> None:
         """Show only rows of these kinds; none given means all."""
-        chosen = frozenset(kinds)
-        if chosen != self._only:
-            self._only = chosen
-            self._changed()
+        self._look_through(only=frozenset(kinds))
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self._words or self._only)
+        return bool(self._view.words or self._view.only)
 
     # Selection.
 

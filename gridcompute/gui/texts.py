@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import PurePath
 from typing import Any
+
+_separators = "/\\" if os.name == "nt" else "/"
 
 
 def size(count: float) -> str:
@@ -52,7 +54,9 @@ def files(names: Sequence[str], count: int = 0) -> str:
     total = max(count, len(names))
     if not names:
         return "(no file)"
-    first = PurePath(names[0]).name
+    first = names[0].rstrip(_separators)
+    for separator in _separators:  # a Path of each of ten thousand names would take long
+        first = first.rpartition(separator)[2]
     return first if total < 2 else f"{first} and {total - 1} more"
 
 

@@ -7,6 +7,7 @@ what the daemons tell, are events that `refresh` takes from one queue, a bounded
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import queue
 import tkinter as tk
@@ -90,6 +91,9 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self.exit_code = 0
         self._calls: dict[int, tuple[Callable[[Any], Any], Callable[[Exception], Any]]] = {}
         self.long, self.short = Lane("long", self.event_queue), Lane("short", self.event_queue)
+        self._lists = Lane("lists", self.event_queue)  # never waits for a database, as the others may
+        for rows in (self.state.sends, self.state.my_cases):
+            rows.beside = True
         self._lent = Shared()
         self._looking = self._looking_at_grid = False
         self._next_look = 0.0
@@ -178,6 +182,8 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self.state.phase = "ready"
         if not self.views:
             self._make_views()
+            gc.collect()
+            gc.freeze()  # what stands here stays: a collection need not walk through it while somebody scrolls
         self.splash.pack_forget()
         self.content.pack(fill="both", expand=True)
         self._show_everything()
@@ -456,12 +462,20 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self._draw_frame()
         current = self.book.nametowidget(self.book.select())
         current.show()
+        self._arrange_lists()
         self.lending.show()
         self.log.show()
         if self.progress_window is not None and self.state.progress is not None:
             told = self.state.progress
             fraction = told.value / told.maximum if told.maximum else None
             self.progress_window.update_to(told.text, fraction, told.detail)
+
+    def _arrange_lists(self) -> None:
+        """Let long lists be sorted and filtered beside the event loop."""
+        for rows in (self.state.sends, self.state.my_cases):
+            work = rows.arranging()
+            if work is not None:
+                self.call(self._lists, work, then=rows.take_order)
 
     def _show_everything(self) -> None:
         self.state.stale = True

@@ -99,12 +99,51 @@ def test_the_version_tells_every_change():
     assert rows.change("gone", name="b") is False
 
 
-def test_ten_thousand_cases_are_sorted_and_filtered_within_a_blink():
+def many_cases() -> Rows:
     rows = Rows(MY_CASES)
     case = {"status": "to process", "processor": "", "attempt": 0, "priority": 50, "submitted": None, "count": 1}
     case |= {"started": None, "returned": None, "progress": None, "application": "Counter"}
-    rows.replace({**case, "id": str(n), "position": n, "files": [f"case {n}.inp"]} for n in range(10_000))
+    rows.replace({**case, "id": str(n), "position": n, "files": [f"case {n % 7919}.inp"]} for n in range(10_000))
+    return rows
+
+
+def test_ten_thousand_cases_are_sorted_and_filtered_within_a_blink():
+    rows = many_cases()
     began = time.perf_counter()
     rows.sort_by("case")
     assert len(rows.order) == 10_000
     assert time.perf_counter() - began < 0.5  # 0.02 s on an idle desk; a bound that a busy one keeps
+
+
+def test_a_long_list_is_sorted_and_filtered_by_a_thread_and_stays_as_it_was_until_then():
+    rows = many_cases()
+    rows.beside = True
+    before = rows.order
+    assert rows.arranging() is None
+    rows.search("case 77")
+    rows.sort_by("case")
+    assert rows.order == before
+    work = rows.arranging()
+    assert rows.arranging() is None  # it is under way
+    found = work()
+    rows.remove("77")
+    seen = rows.version
+    rows.take_order(found)
+    assert rows.version > seen and "77" not in rows.order
+    alike = many_cases()
+    alike.search("case 77")
+    alike.sort_by("case")
+    assert rows.order == [one for one in alike.order if one != "77"] and 100 < len(rows.order) < 10_000
+    assert len(rows.arranging()()[1]) == len(rows.order)  # asked for anew, since a row went meanwhile
+
+
+def test_an_order_that_nobody_asks_for_any_more_is_left_aside():
+    rows = many_cases()
+    rows.beside = True
+    rows.search("case 77")
+    assert rows.is_filtered and rows.order == []  # nothing was shown before
+    work = rows.arranging()
+    rows.search("")
+    assert len(rows.order) == 10_000
+    rows.take_order(work())
+    assert len(rows.order) == 10_000
