@@ -84,6 +84,12 @@ bench_failures = 3
 bench_time = 300.0
 """Seconds of the first bench; doubled each time up to an hour."""
 
+received_shown = 24 * 3600.0
+"""Seconds for which a received case stays in the list of the window."""
+
+received_listed = 500
+"""Number of received cases that the list of the window holds at most, the newest."""
+
 retention_days = 30.0
 """*grid*. Days after which archives of cases in error or cancelled are removed."""
 

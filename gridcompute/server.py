@@ -44,6 +44,7 @@ from gridcompute.machine import program
 from gridcompute.machine.home import Home
 from gridcompute.machine.locate import find_shared_folder
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree
+from gridcompute.machine.result_places import ResultPlaces
 from gridcompute.report import write_report
 from gridcompute.submission import Submission, Submitted, recover
 
@@ -366,6 +367,33 @@ class Server:
         """My folder in `area`, which is Cases or Results; it may not be there yet."""
         return self.share.own_folder(area, self.party.user, self.party.machine)
 
+    def results_folder(self, beginning: str) -> Path:
+        """The folder where the results of a case lie: where receive.py put them, or on the share before that.
+
+        UsageError where there are none yet, or where nobody saw what receive.py wrote.
+        """
+        case = self.mongodb.find(beginning)
+        if case.status == cases.PROCESSED:
+            return self.own_folder("Results")
+        if case.status != cases.RECEIVED:
+            raise UsageError(
+                f"Case {case.id} has no results yet: it is '{case.status}'. They come when it is processed."
+            )
+        folder = ResultPlaces(self.home.path).find(str(case.id))
+        if folder is None:
+            raise UsageError(
+                f"Where receive.py of {case.application} put the results of case {case.id} is not known here: it wrote "
+                "no file itself, or they were received by another installation. See what the application says of it."
+            )
+        return folder
+
+    def input_place(self, beginning: str) -> Path:
+        """The archive on the share with the input of a case; UsageError if it is removed."""
+        case = self.mongodb.find(beginning)
+        if case.input is None or case.files == "removed":
+            raise UsageError(f"The input of case {case.id} is not kept: it is removed after 'received'.")
+        return self.share.resolve(case.input.path)
+
     def access_mongodb(self) -> None:
         """Connect to the database and prove that user and password are right."""
         if self._database is not None:
@@ -576,7 +604,10 @@ class Server:
         return found
 
     def look(self) -> dict[str, Any]:
-        """What *my cases* shows, in one value: `rows`, and how many are `to_process` and `to_receive`."""
+        """What *my cases* shows, in one value: `rows`, and how many are `to_process` and `to_receive`.
+
+        The rows are those of the cases that are not received, oldest first, then of those received lately.
+        """
         rows = [case_row(case) for case in self.mongodb.shown(self.party.user)]
         waiting = [row for row in rows if row["status"] == cases.TO_PROCESS]
         places = self.mongodb.positions() if waiting else {}
@@ -785,6 +816,7 @@ def case_row(case: Case) -> dict[str, Any]:
         "submitted": case.submitted,
         "started": case.started,
         "returned": case.returned,
+        "received": case.received,
         "files": case.names,
         "count": case.count,
         "progress": case.progress if case.status == cases.PROCESSING else None,

@@ -38,6 +38,7 @@ from gridcompute.grid.cases import Case, Party
 from gridcompute.grid.database import object_id
 from gridcompute.machine.home import Home
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
+from gridcompute.machine.result_places import ResultPlaces
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class ReceiveDaemon(Daemon):
         self.journal = home.journal / "received"
         self.journal.mkdir(parents=True, exist_ok=True)
         self.work_folder = home.work / "receive"
+        self.places = ResultPlaces(home.path)
         self.children = children or Children(work=self.work_folder, on_message=self._child_speaks, ready=2)
         self.held: dict[str, Receiving] = {}
         self.observed = ObservedLeases(self.settings.heartbeat_frequency)
@@ -214,8 +216,15 @@ class ReceiveDaemon(Daemon):
             return "lost"
         self.database_answers()
         marks.forget()
+        self._remember_place(receiving)
         log.info("Case %s (%s) is received.", case.id, case.application)
         return "received"
+
+    def _remember_place(self, receiving: Receiving) -> None:
+        folder = (receiving.outcome or {}).get("folder")
+        if folder:
+            with contextlib.suppress(OSError):  # a full disk: the results are home all the same
+                self.places.add(str(receiving.case.id), folder)
 
     def _failed(self, receiving: Receiving, reason: str, traceback: str = "") -> str:
         case = receiving.case
@@ -386,6 +395,8 @@ class ReceiveDaemon(Daemon):
                 wait_until_gone(left.pid, 5.0)
             with contextlib.suppress(OSError):
                 remove_tree(left.work)
+        with contextlib.suppress(OSError):
+            self.places.trim()
         self._swept = True
 
     def _report(self) -> None:

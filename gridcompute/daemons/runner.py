@@ -5,7 +5,8 @@ is a fresh interpreter that imports it now; so it imports as little as can be, a
 inside comes out as one ``outcome``:
 
 =========  =============================================================================================
-done       with ``prepared`` (process), ``cases`` (send), ``again`` if receive_case had been done before
+done       with ``prepared`` (process), ``cases`` (send), ``folder`` where receive_case wrote most files or ``again``
+           if it had been done before
 failed     the application's fault: ``message``, ``traceback``
 input      the archive of the case is missing or damaged, or send.py's file is: ``message``
 share      the shared folder can't be reached: ``message``
@@ -44,6 +45,7 @@ from gridcompute.errors import (
 from gridcompute.grid import applications, archive
 from gridcompute.grid.shared_folder import Prepared, SharedFolder
 from gridcompute.machine.child import Report
+from gridcompute.machine.written import Written
 
 Job = dict[str, Any]
 
@@ -127,9 +129,19 @@ def _receive(job: Job, report: Report) -> Job:
         if marks.done:
             return {"again": True}
         share, _, files = _unpack_input(job, report)
+        written = Written(job["work"])
+
+        def begin() -> None:
+            marks.begin()
+            written.begin()
+
+        def end() -> None:
+            written.end()
+            marks.finish()
+
         with locked(Path(job["turn"]), wait=True) if job.get("turn") else contextlib.nullcontext():
-            _call_on_files(job, "receive", share, files, report, before=marks.begin, after=marks.finish)
-    return {}
+            _call_on_files(job, "receive", share, files, report, before=begin, after=end)
+    return {"folder": written.folder}
 
 
 def _send(job: Job, report: Report) -> Job:

@@ -90,6 +90,11 @@ _INDEXES: list[tuple[str, list[tuple[str, int]], Document]] = [
         [("user_group", 1), ("instance", 1), ("processors.time.end", 1)],
         {"partialFilterExpression": {"processors.time.end": {"$exists": True}}},
     ),
+    (
+        "home",
+        [("user_group", 1), ("instance", 1), ("origin.user", 1), ("origin.time.end", -1)],
+        {"partialFilterExpression": {"origin.time.end": {"$exists": True}}},
+    ),
     ("alone", [("user_group", 1), ("instance", 1)], {"partialFilterExpression": {"alone": True}}),
 ]
 
@@ -1051,14 +1056,21 @@ class Database:
             return [Case.of(one) for one in found]
 
     def shown(self, user: str) -> Iterator[Case]:
-        """The cases of `user` that are not received, oldest first, with the fields that a list shows.
+        """The cases of `user` with the fields that a list shows: those that are not received, oldest first, then the
+        newest of those that were received lately, newest first.
 
         They come one by one: ten thousand at once would be as many objects that the interpreter walks through.
         """
-        query = {**self._scope, "origin.user": user, "status": {"$ne": cases.RECEIVED}}
+        mine = {**self._scope, "origin.user": user}
+        lately = {"$gte": self.server_time() - timedelta(seconds=config.received_shown)}
         with self._asked("read the cases"):
             # Small batches: decoding one holds the interpreter's lock, which a window in this process would feel.
-            for one in self._cases.find(query, _SHOWN_FIELDS, batch_size=250).sort("_id", 1):
+            unreceived = {**mine, "status": {"$ne": cases.RECEIVED}}
+            for one in self._cases.find(unreceived, _SHOWN_FIELDS, batch_size=250).sort("_id", 1):
+                yield Case.of(one)
+            received = {**mine, "origin.time.end": lately, "status": cases.RECEIVED}
+            found = self._cases.find(received, _SHOWN_FIELDS, batch_size=250, hint="home")
+            for one in found.sort("origin.time.end", -1).limit(config.received_listed):
                 yield Case.of(one)
 
     def positions(self, limit: int = 20_000) -> dict[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridcompute import clock
@@ -29,6 +28,10 @@ log = logging.getLogger(__name__)
 
 look_pause, look_share, look_interval = 0.4, 6.0, 10.0
 """Seconds between two looks at my cases at least; times the duration of the last look; at most."""
+
+
+folders_at_once = 20
+"""Selected cases whose results' folders are opened together; most have one in common."""
 
 
 class Acting(Face):
@@ -157,19 +160,31 @@ class Acting(Face):
         Reading(self.root, f"Case {str(case.id)[-8:]} of {case.application}", pages, fixed=True, name="output")
 
     def show_input(self) -> None:
-        """Open the folder on the share where the input of my cases lies."""
-        if self.server is not None:
-            self.call(self.short, self.server.own_folder, "Cases", then=self._open_folder)
+        """Open the archive on the share that holds the input of the selected case."""
+        row = self._one_chosen()
+        if row is not None and self.server is not None:
+            self.call(self.short, self._open_input, row["id"])
 
-    def open_results(self) -> None:
-        """Open the folder on the share where results wait to be received."""
-        if self.server is not None:
-            self.call(self.short, self.server.own_folder, "Results", then=self._open_folder)
-
-    def _open_folder(self, folder: Path) -> None:
+    def _open_input(self, case_id: str) -> None:
+        """In the lane."""
         from gridcompute.machine import desktop
 
-        self.call(self.short, desktop.open_folder, folder)
+        assert self.server is not None
+        desktop.open_file(self.server.input_place(case_id))
+
+    def open_results(self) -> None:
+        """Open the folder where the results of the selected cases lie, each folder once."""
+        ids = [row["id"] for row in self.state.my_cases.chosen][:folders_at_once]
+        if ids and self.server is not None:
+            self.call(self.short, self._open_results, ids)
+
+    def _open_results(self, ids: list[str]) -> None:
+        """In the lane."""
+        from gridcompute.machine import desktop
+
+        assert self.server is not None
+        for folder in dict.fromkeys([self.server.results_folder(case_id) for case_id in ids]):
+            desktop.open_folder(folder)
 
     # What the buttons do: my processes.
 

@@ -31,8 +31,9 @@ def help_pages(log_path: Path) -> Pages:
             "Click a heading to sort, type into the filter (Ctrl+F) to find; Ctrl, Shift and Ctrl+A select several.\n\n"
             "Cancel (Del) ends cases, Retry puts failed or cancelled ones back, Output (Return) shows what the "
             "application printed and its traceback, on whatever machine it ran.\n\n"
-            "A case leaves the list when its results are received; what is done with them is the application's "
-            "business. Random Counter adds a line to gridcompute_output.txt in your home folder.",
+            "When its results are received a case turns green and stays for a day: 'Results folder' opens the folder "
+            "in which the application put them. Random Counter adds a line to gridcompute_output.txt in your home "
+            "folder.",
         ),
         (
             "My processes",

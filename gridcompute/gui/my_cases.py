@@ -1,4 +1,4 @@
-"""The tab *My cases*: every case of mine that is not received yet, live."""
+"""The tab *My cases*: every case of mine that is not received yet, live, then those received lately."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ _colours = {
 }
 FILTERS = {
     "All": (),
+    "On the grid": ("to process", "processing", "processed", "error", "cancelled"),
     "Waiting": ("to process",),
     "Running": ("processing",),
     "To receive": ("processed",),
+    "Received": ("received",),
     "Failed": ("error",),
     "Cancelled": ("cancelled",),
 }
@@ -72,7 +74,7 @@ class MyCases(ttk.Frame):
         entry.bind("<Escape>", lambda event: self._forget_filter())
         gui.root.bind("<Control-f>", lambda event: self._go_to_filter(entry))
         self.kind = tk.StringVar(self, "All")
-        kinds = ttk.Combobox(row, name="kind", textvariable=self.kind, values=list(FILTERS), state="readonly", width=10)
+        kinds = ttk.Combobox(row, name="kind", textvariable=self.kind, values=list(FILTERS), state="readonly", width=11)
         kinds.pack(side="right", padx=(gap // 2, gap))
         kinds.bind("<<ComboboxSelected>>", lambda event: self._filter())
         ttk.Label(row, text="Filter").pack(side="right")
@@ -91,7 +93,7 @@ class MyCases(ttk.Frame):
 
     def _menu(self) -> tk.Menu:
         gui = self.gui
-        menu = ttk.Menu(self, tearoff=False)
+        menu = ttk.Menu(self, tearoff=False, postcommand=lambda: self._enable_entries(menu))
         menu.add_command(label="Output and traceback", accelerator="Return", command=gui.show_output)
         menu.add_command(label="Show the input", command=gui.show_input)
         menu.add_command(label="Open the results' folder", command=gui.open_results)
@@ -100,6 +102,21 @@ class MyCases(ttk.Frame):
         menu.add_command(label="Retry", command=gui.retry_selected)
         menu.add_command(label="Remove from the grid", command=gui.give_up_selected)
         return menu
+
+    def _enable_entries(self, menu: tk.Menu) -> None:
+        """What can't be done with the selected cases is grey."""
+        kinds = {texts.kind(row["status"]) for row in self.rows.chosen}
+        one = len(self.rows.chosen) == 1
+        possible = {
+            "Output and traceback": one,
+            "Show the input": one and "received" not in kinds,
+            "Open the results' folder": bool(kinds & {"processed", "received"}),
+            "Cancel": bool(kinds - {"received", "cancelled"}),
+            "Retry": bool(kinds & {"error", "cancelled"}),
+            "Remove from the grid": bool(kinds & {"error", "cancelled"}),
+        }
+        for label, on in possible.items():
+            menu.entryconfigure(label, state="normal" if on else "disabled")
 
     def _go_to_filter(self, entry: ttk.Entry) -> None:
         self.gui.show_tab(self)
@@ -120,7 +137,10 @@ class MyCases(ttk.Frame):
     def _empty(self) -> str:
         if self.gui.state.refreshed is None:
             return "Your cases are being read …"
-        return "No case of yours is on the grid.\nSubmit some in the tab Send cases; received ones are in the report."
+        return (
+            "No case of yours is on the grid.\n"
+            "Submit some in the tab Send cases. Received ones stay here for a day, and in the report (Ctrl+R)."
+        )
 
     def show(self) -> None:
         """Draw what changed."""
@@ -139,6 +159,7 @@ class MyCases(ttk.Frame):
         enable(self.cancel, bool(kinds & {"to process", "processing", "processed", "error"}))
         enable(self.retry, bool(kinds & {"error", "cancelled"}))
         enable(self.output, len(chosen) == 1)
+        enable(self.folder, bool(kinds & {"processed", "received"}))
         shown, total = len(self.rows.order), len(self.rows)
         words = texts.number(total, "case") if shown == total else f"{shown:,} of {texts.number(total, 'case')}"
         set_text(self.count, words + (f", {len(chosen):,} selected" if chosen else ""))

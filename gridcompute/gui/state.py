@@ -156,7 +156,7 @@ class State:
         self.lent = 0
         self.resting = ""
         """Why the lending rules let nothing be taken now; empty while they do."""
-        self.to_process = self.to_receive = 0
+        self.to_process = self.to_receive = self.unreceived = 0
         self.refreshed: datetime | None = None
         self.refresh_state = "not read yet"
         self.stale = False
@@ -312,6 +312,7 @@ class State:
         """What `Server.look` read; cases that turned into errors since are news."""
         before = {row["id"]: texts.kind(row["status"]) for row in self.my_cases.values()} if self.refreshed else None
         self.my_cases.replace(look["rows"])
+        self.unreceived = sum(row["status"] != "received" for row in look["rows"])
         self.to_process, self.to_receive = look["to_process"], look["to_receive"]
         self.refreshed, self.refresh_state = datetime.now(timezone.utc), "up to date"
         if before is not None:
@@ -429,5 +430,5 @@ class State:
             "refused": "The database refuses this program",
         }
         parts = [f"{words.get(name, name)} since {texts.moment(trouble.since)}" for name, trouble in first.items()]
-        reason = texts.first_sentence(next(iter(first.values())).message, 200)
+        reason = texts.first_sentence(next(iter(first.values())).message, 330)
         return f"{'; '.join(parts)}. The window goes on and tries again by itself.\n{reason}"

@@ -244,12 +244,12 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             holder, name="banner", bootstyle="inverse-warning", padding=(2 * gap, gap), justify="left", anchor="w"
         )
         self.notice = ttk.Frame(holder, name="notice")
+        self._notice_style = ""
         self.notice_label = ttk.Label(self.notice, name="text", padding=(2 * gap, gap), justify="left", anchor="w")
         self.notice_label.pack(side="left", fill="x", expand=True)
-        close = ttk.Button(
-            self.notice, name="dismiss", text="Dismiss", bootstyle="secondary-link", command=self.dismiss_notice
-        )
-        close.pack(side="right", padx=gap)
+        self.dismiss = ttk.Label(self.notice, name="dismiss", text="Dismiss  ✕", padding=(2 * gap, gap), cursor="hand2")
+        self.dismiss.bind("<Button-1>", lambda event: self.dismiss_notice())
+        self.dismiss.pack(side="right", fill="y", before=self.notice_label)
 
     def _make_foot(self, gap: int) -> None:
         foot = ttk.Frame(self.content, name="foot", padding=(gap, gap // 3))
@@ -492,7 +492,11 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         _strip(self.notice, self.notice_label, notice.text if notice else "")
         if notice:
             quiet = "inverse-dark" if self.root.theme_mode == "dark" else "inverse-light"
-            self.notice_label.configure(bootstyle="inverse-danger" if notice.level == "error" else quiet)
+            style = "inverse-danger" if notice.level == "error" else quiet
+            if style != self._notice_style:
+                self._notice_style = style
+                for label in (self.notice_label, self.dismiss):
+                    label.configure(bootstyle=style)
         width = max(300, self.strips.winfo_width() - scaled(self.root, 130))
         for label in (self.banner, self.notice_label):
             if int(str(label.cget("wraplength") or 0)) != width:
@@ -505,7 +509,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
 
     def _count_for(self, view: Any) -> int:
         if view is self.my_cases:
-            return len(self.state.my_cases)
+            return self.state.unreceived
         if view is self.my_processes:
             return len(self.state.processes)
         if view is self.send_cases:

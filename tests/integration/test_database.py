@@ -564,6 +564,10 @@ def test_each_query_of_the_daemons_has_an_index(database, submit):
         ({"token": {"$in": [token]}, "status": {"$in": ["processing", "to process"]}}, None),
         ({"receiver.token": {"$in": ["x"]}, "status": "processed"}, None),
         ({**database._of_origin(ANNA), "status": "processed", "receiver": {"$exists": False}}, [("_id", 1)]),
+        (
+            {**database._scope, "origin.user": "anna", "origin.time.end": {"$gte": database.server_time()}},
+            [("origin.time.end", -1)],
+        ),
     ]
     for query, sort in queries:
         cursor = collection.find(query)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gridcompute import config
 from gridcompute.grid.cases import Archive, Party
 from gridcompute.grid.database import Database
 
@@ -36,6 +37,23 @@ def test_the_place_in_the_queue_counts_by_application_and_priority(database):
     urgent, other = submit(database, "A", priority=90), submit(database, "B")
     assert database.positions() == {urgent: 1, first: 2, second: 3, other: 1}
     assert len(database.positions(limit=2)) == 2
+
+
+def test_received_cases_stay_in_the_list_for_a_while_behind_the_others(database, monkeypatch):
+    ids = [submit(database, "A") for _ in range(3)]
+    for number in range(2):
+        case = database.claim(anna, ["A"], f"token-{number}", alone=True)
+        assert database.complete(case.id, f"token-{number}", Archive("Results/r.zip", 1, "0" * 64))
+        assert database.claim_result(anna, f"home-{number}") and database.received(case.id, f"home-{number}")
+    found = list(database.shown("anna"))
+    assert [str(case.id) for case in found] == [ids[2], ids[1], ids[0]]
+    assert [case.status for case in found] == ["to process", "received", "received"]
+    assert list(database.shown("ben")) == []
+
+    monkeypatch.setattr(config, "received_listed", 1)
+    assert [str(case.id) for case in database.shown("anna")] == [ids[2], ids[1]]
+    monkeypatch.setattr(config, "received_shown", -60.0)
+    assert [str(case.id) for case in database.shown("anna")] == [ids[2]]
 
 
 def test_a_machine_is_there_once_with_its_newest_offer(database):

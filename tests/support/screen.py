@@ -54,7 +54,7 @@ class Screen:
             process.terminate()
             process.wait(10)
 
-    def do(self, *arguments: str | int) -> str:
+    def do(self, *arguments: str | float) -> str:
         """Run xdotool."""
         done = subprocess.run(
             ["xdotool", *map(str, arguments)],
@@ -72,6 +72,16 @@ class Screen:
         freed = ["keyup", keys] if keys else []
         press = ["click", "--repeat", times, "--delay", 60, button]
         self.do("mousemove", round(x), round(y), "sleep", 0.05, *held, *press, *freed)
+
+    def drag(self, begin: tuple[float, float], end: tuple[float, float]) -> None:
+        """Press the mouse at `begin`, move it to `end` in steps, as a hand does, and let go."""
+        steps = 8
+        moves: list[str | float] = []
+        for step in range(1, steps + 1):
+            x, y = (round(a + (b - a) * step / steps) for a, b in zip(begin, end, strict=True))
+            moves += ["mousemove", x, y, "sleep", 0.04]
+        self.do("mousemove", *map(round, begin), "sleep", 0.1, "mousedown", 1, "sleep", 0.1, *moves, "sleep", 0.3)
+        self.do("mouseup", 1)
 
     def key(self, *names: str) -> None:
         self.do("key", "--delay", 30, *names)
@@ -137,7 +147,12 @@ class Window:
             raise
 
     def wait_ready(self, timeout: float = 40.0) -> None:
+        """Until the window is filled; what it then has to say of the grid, such as its versions, is put aside."""
         self.wait_for(lambda: self.look().get("phase") == "ready" and self.find("send.buttons.add"), "filled", timeout)
+        while self.find("notice.dismiss"):  # it may move while the window is being filled
+            self.press("notice.dismiss")
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: not self.find("notice.dismiss"), 2)
 
     def log_end(self, lines: int = 25) -> str:
         with contextlib.suppress(OSError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,14 +20,37 @@ def a_screen() -> Iterator[Screen]:
         yield made
 
 
+class Desktop:
+    """The commands that a desktop has for programs, as far as this screen's has none: they write down what is asked."""
+
+    def __init__(self, folder: Path):
+        self.bin, self._told = folder / "bin", folder / "told.txt"
+        self.bin.mkdir(parents=True)
+        for name in ("xdg-open", "notify-send"):
+            command = self.bin / name
+            command.write_text(f'#!/bin/sh\necho "{name}|$*" >> "{self._told}"\n')
+            command.chmod(0o755)
+
+    def told(self, command: str) -> list[str]:
+        """The arguments of each call of `command`."""
+        lines = self._told.read_text().splitlines() if self._told.exists() else []
+        return [line.partition("|")[2] for line in lines if line.startswith(f"{command}|")]
+
+
 @pytest.fixture
-def open_window(a_screen: Screen, tmp_path: Path) -> Iterator[Callable[..., Window]]:
+def desktop(tmp_path: Path) -> Desktop:
+    return Desktop(tmp_path / "desktop")
+
+
+@pytest.fixture
+def open_window(a_screen: Screen, tmp_path: Path, desktop: Desktop) -> Iterator[Callable[..., Window]]:
     """Opens windows: ``open_window(grid, machine="PC-1")``; HOME is this test's own too."""
     windows: list[Window] = []
 
     def open_one(grid: Grid | None, *, machine: str = "PC-1", home: str = "home", **environ: str) -> Window:
         person = tmp_path / "person"
         person.mkdir(exist_ok=True)
+        environ = {"PATH": f"{desktop.bin}{os.pathsep}{os.environ['PATH']}", **environ}
         place = ["--server", str(grid.root)] if grid is not None else []
         windows.append(
             Window(
@@ -45,6 +69,13 @@ def open_window(a_screen: Screen, tmp_path: Path) -> Iterator[Callable[..., Wind
     yield open_one
     for window in windows:
         window.end()
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    folder = tmp_path / "inputs"
+    folder.mkdir()
+    return folder
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ def describe(widget: tk.Misc) -> dict:
         "y": widget.winfo_rooty(),
         "w": widget.winfo_width(),
         "h": widget.winfo_height(),
+        "needs": [widget.winfo_reqwidth(), widget.winfo_reqheight()],
         "class": widget.winfo_class(),
     }
     for option in ("text", "state"):

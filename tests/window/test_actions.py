@@ -40,13 +40,6 @@ def slow_grid(make_grid):
     return make_grid(apps={"Solver": scripts}, machines=["PC-1"])
 
 
-@pytest.fixture
-def inputs(tmp_path: Path) -> Path:
-    folder = tmp_path / "inputs"
-    folder.mkdir()
-    return folder
-
-
 def submit(window, *files: Path) -> None:
     for file in files:
         file.write_text("input")

@@ -7,7 +7,9 @@ from pathlib import Path
 from tests.support.waiting import wait_for
 
 
-def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(open_window, counter_grid, tmp_path: Path):
+def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(
+    open_window, desktop, counter_grid, tmp_path: Path
+):
     inputs = tmp_path / "inputs"
     inputs.mkdir()
     for number in range(12):
@@ -58,9 +60,21 @@ def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(open_windo
     wait_for(lambda: output.exists() and len(output.read_text().splitlines()) == 12, 60, "12 lines")
     assert all(any(line.startswith(name) for line in output.read_text().splitlines()) for name in before)
     window.open_tab("My cases")
-    window.wait_for(lambda: window.rows("mycases.cases") == [], "no case left in my cases")
+    window.wait_for(
+        lambda: (
+            [row[2] for row in window.rows("mycases.cases")] == ["received"] * len(window.rows("mycases.cases"))
+            and "12 cases" in window.text("mycases.foot.count")
+        ),
+        "every case received",
+    )
     assert {path.name: path.read_bytes() for path in inputs.iterdir()} == before
     assert len(counter_grid.documents(status="received")) == 12
+
+    # and where they are
+    window.press_row("mycases.cases", 0)
+    window.press("mycases.buttons.results")
+    wait_for(lambda: desktop.told("xdg-open") == [str(output.parent)], 10, "the folder of the results is opened")
+    window.picture("my-cases-received")
 
     # and who did it
     window.open_tab("Grid")

@@ -301,10 +301,43 @@ def test_receive_is_marked_just_before_and_right_after(make_job, tmp_path):
 
     outcome, report = do(job)
 
-    assert outcome == {"kind": "outcome", "outcome": "done"}
+    assert outcome == {"kind": "outcome", "outcome": "done", "folder": str(tmp_path / "journal")}
     assert report.stages == ["fetch", "run"] and report.swept
     assert Path(job["marks"]).read_text() == "begun\ndone\n"
     assert (tmp_path / "journal" / "runs").read_text() == "load 5"
+
+
+def test_the_folder_where_receive_writes_most_files_is_told(make_job, tmp_path):
+    results, other = tmp_path / "results", tmp_path / "other"
+    results.mkdir()
+    other.mkdir()
+    job = make_job(
+        f"""
+        import os, shutil
+        from pathlib import Path
+        results = Path({str(results)!r})
+
+        def receive_case(files):
+            Path({str(other / "log.txt")!r}).write_text("begun")
+            Path("aside.txt").write_text("in the folder of the case")
+            (results / "here.txt").read_text() if (results / "here.txt").exists() else None
+            shutil.copyfile(files[0], results / "copy.inp")
+            shutil.move("aside.txt", results)
+            descriptor = os.open(results / "raw", os.O_WRONLY | os.O_CREAT)
+            os.close(descriptor)
+        """,
+        "receive",
+    )
+
+    outcome, _ = do(job)
+
+    assert outcome["outcome"] == "done" and outcome["folder"] == str(results)
+
+
+def test_a_receive_that_writes_no_file_tells_no_folder(make_job):
+    outcome, _ = do(make_job("def receive_case(files): open(files[0]).close()", "receive"))
+
+    assert outcome["outcome"] == "done" and outcome["folder"] == ""
 
 
 def test_what_was_received_is_reported_again_and_not_run_again(make_job, tmp_path):
