@@ -230,12 +230,16 @@ def _cause(exc: BaseException, path: Path) -> str:
 
 
 def plugin_traceback(exc: BaseException, application_path: Path) -> str:
-    """The traceback of `exc` from the first frame of the application on; without any frame where it has none there."""
+    """The traceback of `exc` from the first frame of the application on; without any frame where it has none there.
+
+    Paths below the shared folder begin at it: it is mounted elsewhere where the traceback is read.
+    """
     folder = os.path.join(str(application_path), "")  # noqa: PTH118 - the separator at the end
     frame = exc.__traceback__
     while frame is not None and not frame.tb_frame.f_code.co_filename.startswith(folder):
         frame = frame.tb_next
     text = "".join(traceback.format_exception(type(exc), exc, frame))
+    text = text.replace(f'File "{os.path.join(str(application_path.parent.parent.parent), "")}', 'File "')  # noqa: PTH118
     if len(text) > _traceback_limit:
         half = _traceback_limit // 2
         text = f"{text[:half]}\n[... {len(text) - 2 * half} characters are left out here ...]\n{text[-half:]}"

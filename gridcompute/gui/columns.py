@@ -27,24 +27,31 @@ def elapsed(row: Row, now: float | None = None) -> str:
 
 
 SEND = [
-    Column("files", "Files", 300, lambda row: texts.files(row["files"]), stretch=True),
-    Column("application", "Application", 140, lambda row: row["application"]),
-    Column("size", "Size", 80, lambda row: texts.size(row["size"]), lambda row: row["size"], anchor="e"),
-    Column("state", "State", 330, lambda row: texts.first_sentence(row["state"]), stretch=True),
+    Column("files", "Files", 270, lambda row: texts.files(row["files"]), stretch=True),
+    Column("application", "Application", 130, lambda row: row["application"]),
+    Column(
+        "size",
+        "Size",
+        80,
+        lambda row: texts.size(row["size"]) if row["size"] else "",
+        lambda row: row["size"],
+        anchor="e",
+    ),
+    Column("state", "State", 470, lambda row: texts.first_sentence(row["state"]), stretch=True),
 ]
 
 MY_CASES = [
-    Column("case", "Case", 150, lambda row: texts.files(row["files"], row.get("count", 0)), stretch=True),
-    Column("application", "Application", 108, lambda row: row["application"]),
-    Column("status", "Status", 120, texts.status, _queue_order, stretch=True),
-    Column("progress", "Progress", 156, texts.progress),
-    Column("processor", "Processor", 84, lambda row: row["processor"]),
-    Column("attempt", "Attempt", 76, lambda row: str(row["attempt"] or ""), lambda row: row["attempt"], anchor="e"),
-    Column("priority", "Priority", 74, lambda row: str(row["priority"]), lambda row: -row["priority"], anchor="e"),
+    Column("case", "Case", 142, lambda row: texts.files(row["files"], row.get("count", 0)), stretch=True),
+    Column("application", "Application", 134, lambda row: row["application"], stretch=True),
+    Column("status", "Status", 108, texts.status, _queue_order, stretch=True),
+    Column("progress", "Progress", 150, texts.progress),
+    Column("processor", "Processor", 86, lambda row: row["processor"]),
+    Column("attempt", "Attempt", 70, lambda row: str(row["attempt"] or ""), lambda row: row["attempt"], anchor="e"),
+    Column("priority", "Priority", 70, lambda row: str(row["priority"]), lambda row: -row["priority"], anchor="e"),
     Column(
         "submitted", "Submitted", 124, lambda row: texts.moment(row["submitted"]), lambda row: row["submitted"], "e"
     ),
-    Column("took", "Took", 62, lambda row: texts.duration(_seconds(row)), _seconds, anchor="e"),
+    Column("took", "Took", 62, lambda row: texts.took(_seconds(row)), _seconds, anchor="e"),
 ]
 
 PROCESSES = [

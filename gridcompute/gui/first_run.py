@@ -71,13 +71,13 @@ class OwnServer:
 
     def make(self, wanted: NewGrid, make_grid: MakeGrid, machine: str, *, alone: bool) -> None:
         """Start a server and make a grid on it; `alone` listens on this computer only."""
-        from gridcompute.machine.mongod import free_port
+        from gridcompute.machine.mongod import free_port, is_free
 
         known: dict[str, Any] = {
             "folder": str(wanted.folder),
             "data": str(self.home.path / ("demo-mongodb" if alone else "mongodb")),
             "host": "127.0.0.1" if alone else "0.0.0.0",
-            "port": free_port() if alone else team_port,
+            "port": free_port() if alone or not is_free(team_port) else team_port,
         }
         self._start(known, wanted.user_group, wanted.password)
         assert self._server is not None

@@ -25,7 +25,7 @@ class Lending(ttk.Frame):
         super().__init__(master, name="lending")
         self.gui = gui
         gap = scaled(self, 6)
-        words = ttk.Frame(self)
+        words = ttk.Frame(self, name="words")
         words.pack(side="left", padx=(0, 2 * gap))
         ttk.Label(words, text="Processes lent to the grid", font="GridHeading", anchor="e").pack(fill="x")
         self.state_label = ttk.Label(words, name="state", bootstyle="secondary", anchor="e")

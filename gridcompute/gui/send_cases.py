@@ -104,7 +104,8 @@ class SendCases(ttk.Frame):
             self.gui.drops = True
 
     def _dropped(self, data: str) -> str:
-        self.gui.add_files(list(self.tk.splitlist(data)))
+        """The files that were dropped: a Tcl list, which some programs end with a byte of zero."""
+        self.gui.add_files([file for file in self.tk.splitlist(data.replace("\0", "")) if file])
         return "copy"
 
     def _empty(self) -> str:

@@ -1,7 +1,8 @@
 """A list of any length: a tree that holds the visible rows alone, and a scrollbar over all of them.
 
 The tree is filled by one call into Tcl for all visible rows. Each call gives up the interpreter's lock and waits for it
-again, which takes milliseconds while another thread works; a call for each row would be felt.
+again, which takes milliseconds while another thread works; a call for each row would be felt. A text that is too long
+for its column ends with an ellipsis.
 """
 
 from __future__ import annotations
@@ -18,8 +19,29 @@ import ttkbootstrap as ttk
 from gridcompute.gui.rows import Rows
 
 _fill = """
-proc gridcompute_fill {tree rows} {
-    foreach {item values tags} $rows { $tree item $item -values $values -tags $tags }
+proc gridcompute_fit {font text width} {
+    set length [string length $text]
+    if {$length < 3 || [font measure $font $text] <= $width} { return $text }
+    set low 1
+    set high $length
+    while {$low < $high} {
+        set middle [expr {($low + $high + 1) / 2}]
+        if {[font measure $font "[string range $text 0 [expr {$middle - 1}]]\u2026"] <= $width} {
+            set low $middle
+        } else {
+            set high [expr {$middle - 1}]
+        }
+    }
+    return "[string trimright [string range $text 0 [expr {$low - 1}]]]\u2026"
+}
+proc gridcompute_fill {tree font padding rows} {
+    set widths {}
+    foreach column [$tree cget -columns] { lappend widths [expr {[$tree column $column -width] - $padding}] }
+    foreach {item values tags} $rows {
+        set shown {}
+        foreach text $values width $widths { lappend shown [gridcompute_fit $font $text $width] }
+        $tree item $item -values $shown -tags $tags
+    }
 }
 """
 
@@ -122,7 +144,7 @@ class Table(ttk.Frame):
             filled += [item, self.rows.cells(row), tuple(tags)]
             if row_id in self.rows.selected:
                 selected.append(item)
-        self.tree.tk.call("gridcompute_fill", str(self.tree), tuple(filled))
+        self.tree.tk.call("gridcompute_fill", str(self.tree), "TkDefaultFont", scaled(self, 8), tuple(filled))
         self.tree.selection_set(selected)
         self._draw_bar(len(order), fits)
         self._draw_empty(not order)
@@ -196,6 +218,7 @@ class Table(ttk.Frame):
         tree.bind("<Control-Button-1>", lambda event: self._click(event, toggle=True))
         tree.bind("<Double-Button-1>", self._double_click)
         tree.bind("<Button-3>", self._show_menu)
+        tree.bind("<ButtonRelease-1>", lambda event: self.after_idle(self._resized))  # a column may be wider now
         for key, step in (("<Up>", -1), ("<Down>", 1)):
             tree.bind(key, partial(self._key_moves, step, False))
             tree.bind(f"<Shift-{key[1:]}", partial(self._key_moves, step, True))

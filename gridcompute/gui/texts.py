@@ -31,6 +31,11 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"
 
 
+def took(seconds: float | None) -> str:
+    """As `duration`, with a tenth of a second while that matters: ``0.4 s``."""
+    return f"{max(0.0, seconds):.1f} s" if seconds is not None and seconds < 9.95 else duration(seconds)
+
+
 def moment(when: datetime | None, now: datetime | None = None) -> str:
     """A moment in local time: the time alone for today, with the date otherwise; empty for None."""
     if when is None:

@@ -96,6 +96,18 @@ def _set_run_bit(program: Path) -> None:
         ) from exc
 
 
+def is_free(port: int) -> bool:
+    """Whether no program of this computer listens at `port`; one may begin a moment later."""
+    with socket.socket() as probe:
+        if os.name == "posix":  # a port whose last connection has just ended is free; on Windows this would mean more
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+        return True
+
+
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that is free now; another program may take it a moment later, so be ready to ask again."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

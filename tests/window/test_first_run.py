@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gridcompute.machine.mongod import is_free
 from tests.support.waiting import wait_for
 
 
@@ -59,6 +60,30 @@ def test_a_grid_is_made_on_a_database_that_is_there(open_window, mongod, tmp_pat
     window.wait_ready()
     assert (folder / "Settings" / "settings.txt").is_file()
     assert window.terminate() == 0
+
+
+def test_this_computer_is_the_server_of_a_grid_for_others(open_window, tmp_path: Path):
+    window = open_window(None)
+    window.press("choice.cards.create.go")
+    folder = tmp_path / "Team grid"
+    for name, text in (("folder", folder), ("group", "team"), ("password", "of us: @/%")):
+        window.press(f"create.body.{name}")
+        window.screen.type(str(text))
+    window.keys("Return")
+    window.wait_ready(90)
+    settings = (folder / "Settings" / "settings.txt").read_text("utf-8")
+    host, _, port = next(line for line in settings.splitlines() if line.startswith("mongodb server")).rpartition(":")
+    assert not host.endswith(("127.0.0.1", "localhost")) and int(port) > 0
+
+    # the database ends with the window, so closing asks; the next start runs it again
+    window.keys("ctrl+q")
+    window.wait_for(lambda: "this computer serves" in window.text("quit.body.!frame.message"), "the question")
+    window.press("quit.body.buttons.choice1")
+    assert window.wait_end() == 0
+    assert is_free(int(port))
+    again = open_window(None)
+    again.wait_ready(60)
+    assert again.terminate() == 0
 
 
 @pytest.mark.parametrize("second", ["window"])
