@@ -1,4 +1,4 @@
-"""Small things that others are made of: the status of an operation, and the files of a package."""
+"""Small things that others are made of: the status of an operation, the files of a package, a grid as a graph."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from .graph import GridGraph
+
+__all__ = ["GridGraph", "SoftgridStatus", "read_files"]
 
 REJECT_FILES = (r"^.*?.(so|pyd|pyc)$", r"^(?![a-zA-Z_]).*$")
 ACCEPT_FILES = (r"^[a-zA-Z_]{1,}[a-zA-Z0-9_]{0,}.(py|pyx|h|c|cc|cxx|c\+\+|hh|H|hxx|hpp|h\+\+)$",)

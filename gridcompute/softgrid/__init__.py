@@ -2,6 +2,33 @@
 
 from . import Collections, Globals
 from .Executors import Manager, Orchestrator, Router, Worker
-from .version import __version__
+from .version import __version__, get_author, get_doc, get_email, get_pypi, get_repository, get_version
 
-__all__ = ["Collections", "Globals", "Manager", "Orchestrator", "Router", "Worker", "__version__"]
+__all__ = [
+    "DDFS",
+    "Addons",
+    "Collections",
+    "Core",
+    "Executors",
+    "Globals",
+    "Manager",
+    "Orchestrator",
+    "Router",
+    "Worker",
+    "__version__",
+    "get_author",
+    "get_doc",
+    "get_email",
+    "get_pypi",
+    "get_repository",
+    "get_version",
+]
+
+
+def __getattr__(name: str) -> object:
+    """What few need is imported when it is named, so that an executor starts without it."""
+    if name in ("Addons", "DDFS"):
+        import importlib
+
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

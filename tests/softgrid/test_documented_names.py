@@ -11,6 +11,7 @@ import socket
 
 import pytest
 
+import gridcompute.config
 from gridcompute import softgrid
 from gridcompute.softgrid import Collections, Core, Executors, Globals, node
 
@@ -232,3 +233,13 @@ def test_another_transport_takes_the_place_of_the_built_in_one(make_grid, monkey
     assert isinstance(grid.executorsTransport, Counting)
     assert grid.transfer(grid.get_transfer_template("role"), grid.gridUniqueName, collect=True) == ["orchestrator"]
     assert Counting.sent == 2
+
+
+def test_softgrid_tells_where_it_comes_from():
+    assert softgrid.get_version() == softgrid.__version__
+    assert softgrid.get_author() == gridcompute.config.author
+    assert softgrid.get_doc().startswith("http") and softgrid.get_repository().startswith("http")
+    assert softgrid.get_pypi() == "https://pypi.org/project/gridcompute" and isinstance(softgrid.get_email(), str)
+    assert softgrid.DDFS.DDFSETL and softgrid.Addons.RepositoryTransfer
+    with pytest.raises(AttributeError):
+        softgrid.nothing  # noqa: B018

@@ -33,7 +33,7 @@ plt.show = show
 """
 
 
-def run(name: str, plots: Path | None = None, changes: tuple[tuple[str, str], ...] = ()) -> str:
+def run(name: str, plots: Path | None = None, changes: tuple[tuple[str, str], ...] = (), noise: str = "") -> str:
     """The output of an example on three cores at most, since they start a worker less than there are cores.
 
     What it shows goes to files in `plots`; `changes` are the parameters that the test makes smaller.
@@ -60,7 +60,8 @@ exec(compile({text!r}, __file__, "exec"))
         env={**os.environ, "PYTHONPATH": ""},
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not done.stderr
+    said = [line for line in done.stderr.splitlines() if not (noise and re.search(noise, line))]
+    assert not said
     assert not executor_processes() - before
     return done.stdout
 
@@ -130,6 +131,40 @@ def test_create_job_promise_returns_five_lists_of_numbers():
     lengths = printed_list_of_numbers(output)
     assert len(lengths) == 5 and all(1000 <= length <= 10000 for length in lengths)
     assert "5 of 5 promises were removed" in output
+
+
+def test_build_bridge_draws_the_grid_with_its_bridges(tmp_path):
+    output = run("build_bridge.py", tmp_path)
+    assert not output.count("error")
+    assert is_a_picture(tmp_path / "1.png")
+
+
+SMALLER = (
+    ("NUMBER     = 20", "NUMBER     = 4"),
+    ("range(1000000)", "range(1000)"),
+    ("range(10000000)", "range(2000)"),
+    ("range(50000000)", "range(3000)"),
+    ("ncpu = O.machineNumberOfCores - 1", "ncpu = 2"),
+    (
+        "O = Orch",
+        "from gridcompute.softgrid import Globals; Globals.RULES.update(machine_maximum_number_of_workers=2)\nO = Orch",
+    ),
+)
+
+
+def test_assess_transfer_speed_prints_and_draws_every_transfer(tmp_path):
+    output = run("assess_transfer_speed.py", tmp_path, SMALLER)
+    found = [ast.literal_eval(line) for line in output.splitlines() if line.startswith("{'number'")]
+    assert [(item["number"], item["steps"]) for item in found] == [
+        (n, s) for s in (1, 2) for _ in range(4) for n in range(4)
+    ]
+    assert all(is_a_picture(tmp_path / f"{number}.png") for number in range(1, 9))
+
+
+def test_repository_transfer_shows_what_is_there_now():
+    lines = run("repository_transfer.py", noise=r"pylocker|self\.setDaemon").splitlines()
+    assert "dump_repository: successful" in lines
+    assert "True {'a': 1} [1, 2, 3]" in lines
 
 
 def printed_list_of_numbers(output: str) -> list[int]:

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import Globals, travel
+from .. import Globals, running, travel
 from ..bridges import CALL_ERRORS, fresh_key
 from ..Collections import SoftgridStatus
 from ..errors import SoftgridError
@@ -98,6 +98,7 @@ class ExecutorBase(LaunchBase):
         self._node.tree.name = join_name(self.role, self._name, self._address, self.pid, self._port)
         self._node.info = self._own_info()
         self._node.loop.on_tick(self._expire_promises)
+        running.note_made(self)
 
     def _own_info(self) -> dict[str, Any]:
         """What this executor tells of itself when it joins; it goes up to the orchestrator."""
@@ -398,16 +399,6 @@ class ExecutorBase(LaunchBase):
             self.log_and_transfer("warn", f"{count} connections were refused, the last from {address}: {reason}")
 
     # --- bridges -----------------------------------------------------------------------------------------
-
-    @property
-    def bridges(self) -> list[tuple[str, str]]:
-        """The bridges that end here: (the executor it was built from, the one it was built to)."""
-        return [
-            (self.gridUniqueName, bridge.name)
-            if bridge.builder == self.gridUniqueName
-            else (bridge.name, self.gridUniqueName)
-            for bridge in self._node.bridges.all()
-        ]
 
     def build_bridge(self, bridgeToGUN: str, bridgeFromGUN: str | None = None, timeout: float = 10) -> SoftgridStatus:
         """Connects two executors directly; what goes between them takes that way from now on.

@@ -155,6 +155,14 @@ class MethodsBase(RequesterResponderBase):
         kwargs = {"sitePackages": sitePackages, "replace": replace, "description": "transfer_add_package"}
         return self._call_there("add_package", (files,), receivers, timeout, kwargs=kwargs)
 
+    # --- repositories ------------------------------------------------------------------------------------
+
+    def dump_repository(self, **kwargs: Any) -> SoftgridStatus:
+        """What `Addons.RepositoryTransfer.get_repository_transfer_kwargs` has executed; see `dump` there."""
+        from ..Addons import RepositoryTransfer
+
+        return RepositoryTransfer.dump(self, **kwargs)
+
     def _call_there(
         self,
         method: str,

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .. import Globals, travel
+from .. import Globals, running, travel
 from ..Collections import SoftgridStatus
 from ..executions import Executions
 from ..node import BOUNCED, Answer, Batch
@@ -503,7 +503,8 @@ class TransferBase(MachineManagement):
         try:
             if "pp" in header:
                 self._propagate(header, segments)
-            value = self._call(header, segments)
+            with running.executing(self):  # type: ignore[arg-type]
+                value = self._call(header, segments)
             if "st" in header:
                 self._executedStored.setdefault(header["st"], []).append(value)
             if "nr" not in header:
