@@ -181,6 +181,8 @@ def test_the_loss_of_an_end_fails_what_it_ran_for_the_other(grid):
     waiting = threading.Thread(target=lambda: answers.append(call_private(grid, one, wait_for_it, other)))
     waiting.start()
     poll(lambda: grid._loads([other])[other] == 1)
+    # Acknowledged: what is not would go by the tree.
+    poll(lambda: not call_private(grid, one, lambda e, name: len(e._node.bridges.get(name).kept), other))
     started = time.monotonic()
     os.kill(pid_of(other), signal.SIGKILL)
     waiting.join(30)
