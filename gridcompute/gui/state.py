@@ -335,7 +335,7 @@ class State:
         self._failed(event["application"], event["message"])
 
     def _failed(self, application: str, message: str) -> None:
-        self.say("warning", f"A case of {application} failed: {message}")
+        self.say("warning", f"A case of {application} failed: {message.removeprefix('error: ')}")
         if not self.in_front:
             self.news.failed += 1
             self.asks.append(("news",))

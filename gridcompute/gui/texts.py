@@ -73,7 +73,9 @@ def status(row: Mapping[str, Any]) -> str:
 
 
 def progress(row: Mapping[str, Any]) -> str:
-    """How far a case is, as the application reported it."""
+    """How far a case is, as the application reported it; of an error the reason, which the status has no room for."""
+    if kind(row["status"]) == "error":
+        return " ".join((row.get("error") or row["status"].partition(": ")[2]).split())
     told = row.get("progress") or {}
     if row["status"] != "processing" or not told:
         return ""

@@ -106,7 +106,7 @@ def main() -> None:
     def watch(gui) -> None:
         def write() -> None:
             root = gui.root
-            found: dict = {"title": root.title(), "phase": gui.state.phase}
+            found: dict = {"title": root.title(), "phase": gui.state.phase, "in front": gui.state.in_front}
             found["window"] = [root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()]
             walk(gui.root, ".", found)
             aside = options.map.with_suffix(".aside")

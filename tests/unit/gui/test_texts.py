@@ -11,6 +11,19 @@ from gridcompute.gui.columns import ago
 from gridcompute.gui.grid_tab import stacks
 
 
+def test_the_reason_of_an_error_stands_where_progress_stood():
+    row = {"status": "error: it broke", "error": "Solver on PC-1:\n  no licence", "progress": {"fraction": 0.5}}
+    assert texts.progress(row) == "Solver on PC-1: no licence"
+    assert texts.progress({**row, "error": ""}) == "it broke"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(None, ""), (0.04, "0.0 s"), (9.9, "9.9 s"), (9.96, "0:09"), (75, "1:15")]
+)
+def test_what_a_case_took(seconds, said):
+    assert texts.took(seconds) == said
+
+
 @pytest.mark.parametrize(
     ("count", "said"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (2_000_000, "2 MB"), (7.25e9, "7.25 GB")]
 )
