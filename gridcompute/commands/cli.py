@@ -161,6 +161,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_grid_commands(command)
     _add_case_commands(command)
+    _add_softgrid_commands(command)
     return parser
 
 
@@ -223,6 +224,26 @@ def _add_case_commands(command: Adder) -> None:
     command("log", _log, "print what the application said").add_argument("id", metavar="ID")
     made = command("report", _report, "write a table of all cases of the group")
     made.add_argument("file", metavar="FILE", help="ends with .txt, .csv or .xlsx")
+
+
+def _add_softgrid_commands(command: Adder) -> None:
+    made = command("softgrid", _softgrid, "start a softgrid, join this computer to one, print its tree")
+    deeds = made.add_subparsers(metavar="start|join|tree", dest="deed", required=True)
+    text = "run an orchestrator until Ctrl+C"
+    start = deeds.add_parser("start", help=text, description=text)
+    start.add_argument("--address", metavar="A", help="this computer's address as others reach it (default: found)")
+    start.add_argument("--port", type=_number(1, 65535), default=5000, metavar="P", help="the next free one from P")
+    start.add_argument("--workers", type=_number(0), metavar="N", help="workers on this computer (default: none)")
+    text = "lend this computer's processes until Ctrl+C or the end of the grid"
+    join = deeds.add_parser("join", help=text, description=text)
+    join.add_argument("place", metavar="HOST:PORT", help="of the orchestrator")
+    join.add_argument(
+        "--processes", type=_number(0), metavar="N", help="workers side by side (default: cores less one)"
+    )
+    text = "print who hangs on whom"
+    tree = deeds.add_parser("tree", help=text, description=text)
+    tree.add_argument("place", metavar="HOST:PORT", help="of the orchestrator")
+    tree.add_argument("--json", action="store_true", help="print one JSON document")
 
 
 def _number(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -291,6 +312,17 @@ def _serve(options: argparse.Namespace) -> int:
         password=options.password,
         home=options.home,
     )
+
+
+def _softgrid(options: argparse.Namespace) -> int:
+    from gridcompute.commands import softgrid
+
+    if options.deed == "start":
+        return softgrid.start(address=options.address, port=options.port, workers=options.workers)
+    if options.deed == "tree":
+        return softgrid.tree(place=options.place, as_json=options.json)
+    number = default_processes() if options.processes is None else options.processes
+    return softgrid.join(place=options.place, processes=number)
 
 
 def _doctor(options: argparse.Namespace) -> int:

@@ -99,7 +99,7 @@ def test_a_bridge_is_destroyed_by_who_knows_its_password(grid):
 def test_bridges_that_make_no_sense_are_refused(grid):
     one, _ = grid.workers
     assert "two executors" in grid.build_bridge(one, one).error
-    assert "directly already" in grid.build_bridge(one, grid.managers[0]).error
+    assert "directly already" in grid.build_bridge(one, grid.paths["worker"][one][-1]).error
     assert "no grid unique name" in grid.build_bridge("nobody").error
     assert "does not belong" in grid.build_bridge("worker|Gone@127.0.0.1[1]:2").error
 

@@ -22,7 +22,7 @@ may_import = {
     "daemons": {"values", "grid", "machine", "daemons"},
     "server": {"values", "grid", "machine", "daemons", "server"},
     "gui": {"values", "machine", "server", "gui"},
-    "commands": {"values", "grid", "machine", "daemons", "server", "gui", "commands"},
+    "commands": {"values", "grid", "machine", "daemons", "server", "gui", "commands", "softgrid"},
     "softgrid": {"values", "machine", "softgrid"},
     "__main__": {"values", "machine", "commands"},  # the hidden commands of child processes go to machine directly
 }
@@ -109,6 +109,16 @@ def test_a_module_imports_its_own_layer_and_those_below(module):
         return  # it offers names of every layer, the heavy ones on demand
     wrong = {name for name in ours(module) if layer(name) not in {*may_import[layer(module)], "gridcompute"}}
     assert not wrong
+
+
+def test_one_command_alone_imports_softgrid_and_only_when_it_runs():
+    outside = {module for module in modules() if layer(module) != "softgrid"}
+    assert {m for m in outside if any(layer(name) == "softgrid" for name in ours(m))} == {
+        "gridcompute.commands.softgrid"
+    }
+    tree = ast.parse(modules()["gridcompute.commands.softgrid"].read_text("utf-8"))
+    at_top = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not [line for line in at_top if "softgrid" in line]
 
 
 def test_no_module_reaches_itself_by_imports():
