@@ -42,8 +42,11 @@ from gridcompute.machine.result_places import ResultPlaces
 
 log = logging.getLogger(__name__)
 
-side_by_side = 3
+side_by_side = 4
 """Results that are fetched at the same time; the receive_case of one application runs for one case at a time."""
+
+_reported_beside = 3
+"""Results that are received and being reported beside those."""
 
 
 @dataclass
@@ -76,7 +79,7 @@ class ReceiveDaemon(Daemon):
         self.journal.mkdir(parents=True, exist_ok=True)
         self.work_folder = home.work / "receive"
         self.places = ResultPlaces(home.path)
-        self.children = children or Children(work=self.work_folder, on_message=self._child_speaks, ready=2)
+        self.children = children or Children(work=self.work_folder, on_message=self._child_speaks, ready=3)
         self.held: dict[str, Receiving] = {}
         self.observed = ObservedLeases(self.settings.heartbeat_frequency)
         self._asked_token: str | None = None
@@ -106,7 +109,7 @@ class ReceiveDaemon(Daemon):
         self._report()
         moments = [] if self._removal is not None or self._blocked(now) else [self._next_removal - now]
         moments += [r.settle_after - now for r in self.held.values() if r.ended is not None and r.settling is None]
-        return max(0.01, min([self.rest(now, looking=len(self.held) < side_by_side), 2.0, *moments]))
+        return max(0.01, min([self.rest(now, looking=self._free() > 0), 2.0, *moments]))
 
     # Children.
 
@@ -260,15 +263,20 @@ class ReceiveDaemon(Daemon):
     # Claims.
 
     def _take_results(self, now: float) -> None:
-        if len(self.held) >= side_by_side or not self._swept or not self.due_to_look(now):
+        if self._free() <= 0 or not self._swept or not self.due_to_look(now):
             return
         if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
             return
-        while len(self.held) < side_by_side and not self.stop.is_set():
+        while self._free() > 0 and not self.stop.is_set():
             if not self._claim():
                 self.more_may_wait = False
                 break
         self.database_answers()
+
+    def _free(self) -> int:
+        """How many results may be claimed: one that is only to be reported leaves its place to another."""
+        reported = sum(one.ended is not None and not one.settle_after for one in self.held.values())
+        return side_by_side - len(self.held) + min(reported, _reported_beside)
 
     def _claim(self) -> bool:
         """T9, with the question after a claim whose reply was lost."""
@@ -288,10 +296,10 @@ class ReceiveDaemon(Daemon):
 
     def _take_over(self, now: float) -> None:
         """T9. Results whose receiver gave no sign for two periods of our own clock."""
-        if not self.due_to_observe(now) or REFUSED in self.trouble or len(self.held) >= side_by_side:
+        if not self.due_to_observe(now) or REFUSED in self.trouble or self._free() <= 0:
             return
         for seen in self.observed.look(self.database.silent_receivers(self.party), now):
-            if seen.token not in self.held and len(self.held) < side_by_side:
+            if seen.token not in self.held and self._free() > 0:
                 token = cases.new_token()
                 case = self.database.take_over_result(seen, self.party, token)
                 if case is not None:

@@ -55,6 +55,7 @@ def test_a_cantilever_study_over_two_machines_agrees_with_beam_theory(make_grid,
     grid = make_grid({"CalculiX": scripts}, ["PC-1", "PC-2"])
     start_agent(grid, "PC-1", 1)
     start_agent(grid, "PC-2", 1)
+    wait_for(lambda: grid.machines_there() == {"PC-1", "PC-2"}, 30, "both agents look for cases")
     loads = [float(load) for load in range(100, 1100, 100)]
     model = write_study(tmp_path / "study", loads)
     home = tmp_path / "home"

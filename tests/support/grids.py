@@ -132,6 +132,12 @@ class Grid:
         ) as client:
             yield client[database_name]
 
+    def machines_there(self) -> set[str]:
+        """The names of the machines whose agents look for cases."""
+        with self.database() as database:
+            query = {"instance": self.instance, "offered": {"$gt": 0}}
+            return {one["machine"] for one in database["machines"].find(query)}
+
     def documents(self, **query: Any) -> list[dict[str, Any]]:
         """The documents of this grid's cases, oldest first."""
         with self.database() as database:
