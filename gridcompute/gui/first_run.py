@@ -128,8 +128,10 @@ class Choice(ttk.Frame):
 
     def _card(self, master: tk.Misc, name: str, icon: str, title: str, text: str, button: str) -> None:
         gap = scaled(self, 10)
-        card = ttk.Labelframe(master, name=name, padding=2 * gap)
-        card.pack(side="left", fill="both", expand=True, padx=gap, pady=gap)
+        card = ttk.Frame(master, name=name, padding=2 * gap, borderwidth=1, style="Card.TFrame")
+        column = len(master.grid_slaves())
+        card.grid(row=0, column=column, sticky="nsew", padx=gap, pady=gap)
+        master.grid_columnconfigure(column, weight=1, uniform="cards")
         ttk.Label(card, icon=icon, icon_size=36, bootstyle="primary").pack()
         ttk.Label(card, text=title, font="GridHeading").pack(pady=gap)
         ttk.Label(card, text=text, wraplength=scaled(self, 165), justify="center", bootstyle="secondary").pack()

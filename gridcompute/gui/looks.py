@@ -95,6 +95,8 @@ class Looks(Face):
 
     def _style(self) -> None:
         style = ttk.Style.get_instance()
+        lines = style.lookup("TEntry", "bordercolor")
+        style.configure("Card.TFrame", relief="solid", bordercolor=lines, lightcolor=style.colors.bg)
         style.configure("Treeview", rowheight=round(linespace(self.root) * 1.65))
         style.configure("TNotebook.Tab", padding=(scaled(self.root, 14), scaled(self.root, 7)))
 

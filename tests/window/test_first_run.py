@@ -49,10 +49,13 @@ def test_a_grid_is_made_on_a_database_that_is_there(open_window, mongod, tmp_pat
     window.press("choice.cards.create.go")
     window.widget("create.body.folder")
     folder = tmp_path / "New grid"
-    for name, text in (("folder", folder), ("group", grids.user_group), ("password", grids.password)):
+    shown = "/srv/grid/Shared_Folder"
+    for name, text in (("group", grids.user_group), ("password", grids.password), ("folder", shown)):
         window.press(f"create.body.{name}")
-        window.screen.type(str(text))
+        window.screen.type(text)
     window.picture("create-grid")
+    window.keys("ctrl+a")
+    window.screen.type(str(folder))
     window.press("create.body.here")
     window.press("create.body.address")
     window.screen.type(mongod.address)
