@@ -39,6 +39,7 @@ class Bridge:
         self.name = name  # the other end
         self.password = password
         self.link = link
+        self.is_ending = False
         self.kept: dict[int, tuple[dict[str, Any], list[Segment], Ticket]] = {}
         self._numbers = itertools.count()
 
@@ -167,6 +168,7 @@ class Bridges:
             return f"There is no bridge between {self._node.name} and {name}."
         if not hmac.compare_digest(bridge.password.encode(), str(password).encode()):
             return "The bridge's password is wrong."
+        bridge.is_ending = True  # the other end may close the connection first
         bridge.link.bye({"why": "the bridge was destroyed"})
         bridge.link.wait_sent(1.0)
         done = threading.Event()
@@ -222,7 +224,7 @@ class Bridges:
     def _over(self, link: Link, reason: str, purpose: bool) -> None:
         bridge = self._open.get(link.name)
         if bridge is not None and bridge.link is link:
-            self._end(bridge, reason, purpose)
+            self._end(bridge, reason, purpose or bridge.is_ending)
 
 
 def fresh_key() -> tuple[str, bytes, str]:

@@ -78,7 +78,7 @@ def test_bridges_are_told_once_or_by_both_ends(grid):
     assert gone in errors[0].error and set(found) == {other}
 
 
-def test_a_bridge_is_destroyed_by_who_knows_its_password(grid):
+def test_a_bridge_is_destroyed_by_who_knows_its_password(grid, capfd):
     one, other = grid.workers
     password = grid.build_bridge(other, one).data["bridge_password"]
     assert "already" in grid.build_bridge(one, other).error
@@ -94,6 +94,10 @@ def test_a_bridge_is_destroyed_by_who_knows_its_password(grid):
         return str(executor.destroy_bridge(other, password))
 
     assert "password is wrong" in call_private(grid, one, destroy, other, password), "of the bridge before"
+    grid.transfer_to_executor_and_log(one, "info", "the last log")
+    seen = []
+    poll(lambda: seen.append(capfd.readouterr().out) or "the last log" in "".join(seen))
+    assert "broke" not in "".join(seen)
 
 
 def test_bridges_that_make_no_sense_are_refused(grid):
