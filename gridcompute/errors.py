@@ -1,23 +1,23 @@
-"""The errors of GridCompute, one tree:
+"""The errors of GridCompute, one tree::
 
-- GridComputeError
-  - UsageError             the command or call was used wrongly
-  - NoGridError            no shared folder is named
-    - FolderMissing        a shared folder is named, but it is not there (yet)
-  - SettingsError          settings.txt, Software_Per_Machine.csv or application.txt can't be used
-  - AlreadyRunning         the window or an agent runs already for this user
-  - InputError             a file of the user's vanished, can't be read or changed while it was read
-  - ApplicationError       the application's script is missing, broken or failed
-  - ArchiveError           an archive is damaged or would leave its folder
-  - ShareError             the shared folder refused something
-    - ShareAway            the shared folder can't be reached now
-    - ArchiveMissing       the shared folder is there, an archive that the database names is not
-  - DiskFull               no space is left, on the share or on this computer
-  - DatabaseError          the database refused something
-    - DatabaseAway         the database can't be reached now
-    - DatabaseRefused      wrong user or password, or a right is missing
-    - VersionRefused       the database does not allow this version of the program
-  - MongodError            the private MongoDB can't be found, started or stopped
+  - GridComputeError
+    - UsageError             the command or call was used wrongly
+    - NoGridError            no shared folder is named
+      - FolderMissing        a shared folder is named, but it is not there (yet)
+    - SettingsError          settings.txt, Software_Per_Machine.csv or application.txt can't be used
+    - AlreadyRunning         the window or an agent runs already for this user
+    - InputError             a file of the user's vanished, can't be read or changed while it was read
+    - ApplicationError       the application's script is missing, broken or failed
+    - ArchiveError           an archive is damaged or would leave its folder
+    - ShareError             the shared folder refused something
+      - ShareAway            the shared folder can't be reached now
+      - ArchiveMissing       the shared folder is there, an archive that the database names is not
+    - DiskFull               no space is left, on the share or on this computer
+    - DatabaseError          the database refused something
+      - DatabaseAway         the database can't be reached now
+      - DatabaseRefused      wrong user or password, or a right is missing
+      - VersionRefused       the database does not allow this version of the program
+    - MongodError            the private MongoDB can't be found, started or stopped
 
 A message says what was tried, on what, what happened and what to do next. Mistakes in the program itself are not in
 this tree.

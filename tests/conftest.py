@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gridcompute.errors import MongodError
-from gridcompute.machine.mongod import PrivateMongod, find_mongod
+from gridcompute.machine.mongod import PrivateMongod
 from tests.support import grids
 from tests.support.processes import Watch
 from tests.support.proxy import Proxy
-from tests.support.services import missing
+from tests.support.services import need_mongod
 
 _shared_processes: set[int] = set()
 
@@ -40,17 +39,10 @@ def no_process_survives(request: pytest.FixtureRequest) -> Iterator[None]:
     watch.check()
 
 
-def _find_mongod() -> None:
-    try:
-        find_mongod()
-    except MongodError as exc:
-        missing(str(exc))
-
-
 @pytest.fixture(scope="session")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMongod]:
     """The MongoDB of the run, with users; not to be stopped or killed: `own_mongod` is for that."""
-    _find_mongod()
+    need_mongod()
     data = tmp_path_factory.mktemp("mongod")
     with PrivateMongod(data, user_group=grids.user_group, password=grids.password) as server:
         _shared_processes.update(server.process_ids)
@@ -61,7 +53,7 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMongod]:
 @pytest.fixture
 def own_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., PrivateMongod]]:
     """Makes MongoDB servers of this test's own, started, to be killed, stopped and started again at will."""
-    _find_mongod()
+    need_mongod()
     servers: list[PrivateMongod] = []
 
     def make(**options) -> PrivateMongod:

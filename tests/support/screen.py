@@ -173,21 +173,36 @@ class Window:
         self.screen.click(found["x"] + found["w"] / 2, found["y"] + found["h"] / 2, times=times)
 
     def press_row(self, table: str, number: int, *, times: int = 1, button: int = 1, keys: str = "") -> None:
-        place = self.wait_for(
-            lambda: (self.find(f"{table}.tree") or {"rows": {}})["rows"][number:][:1], f"row {number} of {table}"
-        )[0]["place"]
-        self.screen.click(place[0] + 60, place[1] + place[3] / 2, button, times=times, keys=keys)
+        """Click on a row; a plain click again where the list moved meanwhile, as it does below a new message."""
+        for _ in range(3):
+            place = self.wait_for(
+                lambda: (self.find(f"{table}.tree") or {"rows": []})["rows"][number:][:1], f"row {number} of {table}"
+            )[0]["place"]
+            self.screen.click(place[0] + 60, place[1] + place[3] / 2, button, times=times, keys=keys)
+            if keys or button != 1 or times != 1:
+                return
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda: (self.find(f"{table}.tree") or {}).get("selected") == [number], 3)
+                return
+        raise AssertionError(f"row {number} of {table} can't be selected")
 
     def press_heading(self, table: str, column: int) -> None:
         tree = self.widget(f"{table}.tree")
         self.screen.click(tree["x"] + column, tree["y"] + 12)
 
     def open_tab(self, title: str) -> None:
-        book = self.widget("book")
-        number = next(place for place, text in enumerate(book["tabs"]) if text.startswith(title))
-        self.screen.click(*book["places"][number])
+        for _ in range(3):  # a tab moves when the number in another one changes
+            book = self.widget("book")
+            number = next(place for place, text in enumerate(book["tabs"]) if text.startswith(title))
+            self.screen.click(*book["places"][number])
+            with contextlib.suppress(AssertionError):
+                wait_for(lambda number=number: (self.find("book") or {}).get("shown") == number, 5)
+                return
+        raise AssertionError(f"the tab {title} does not open")
 
     def keys(self, *names: str) -> None:
+        """Press keys as soon as a window of the program has the keyboard: one that is just gone gave it to nobody."""
+        self.wait_for(lambda: self.look().get("keyboard"), "a window that has the keyboard")
         self.screen.key(*names)
 
     def choose_files(self, *paths: Path) -> None:
@@ -226,8 +241,10 @@ class Window:
         """Keep what is on the screen, for the documentation if that is asked for."""
         time.sleep(0.25)  # the drawing that follows the last event, not a result
         folder = pictures if os.environ.get(keep_pictures) else self._map.parent / "pictures"
-        left, upper, width, height = self.look()["window"]
-        self.screen.picture(folder / f"{name}.png", (left, upper - 52, left + width, upper + height))
+        told = self.screen.do("getwindowgeometry", "--shell", self.look()["frame"])
+        place = dict(line.split("=") for line in told.splitlines())
+        left, upper, width, height = (int(place[key]) for key in ("X", "Y", "WIDTH", "HEIGHT"))
+        self.screen.picture(folder / f"{name}.png", (left, upper, left + width, upper + height))
 
     # Its end.
 

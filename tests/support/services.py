@@ -8,6 +8,9 @@ from typing import NoReturn
 
 import pytest
 
+from gridcompute.errors import MongodError
+from gridcompute.machine.mongod import find_mongod
+
 
 def promised() -> bool:
     """Whether this machine promises every service that the tests use."""
@@ -30,6 +33,14 @@ def need_programs(*names: str) -> list[str]:
             missing(f"the program {name} is not installed")
         paths.append(path)
     return paths
+
+
+def need_mongod() -> None:
+    """`missing` if this computer has no MongoDB server."""
+    try:
+        find_mongod()
+    except MongodError as exc:
+        missing(str(exc))
 
 
 def need_root() -> None:

@@ -90,7 +90,7 @@ def test_errors_are_drawn_as_they_are():
     parents: list[str] = ["Exception"]
     drawn = {}
     for indent, name in re.findall(r"^( *)- (\w+)", errors.__doc__ or "", re.MULTILINE):
-        depth = len(indent) // 2 + 1
+        depth = len(indent) // 2
         parents[depth:] = [name]
         drawn[name] = parents[depth - 1]
 

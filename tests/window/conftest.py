@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from pymongo import MongoClient
 
+from gridcompute.config import database_name, version
+from gridcompute.machine.mongod import PrivateMongod
+from tests.support import grids
 from tests.support.grids import Grid
 from tests.support.screen import Screen, Window, screen
 
@@ -69,6 +73,16 @@ def open_window(a_screen: Screen, tmp_path: Path, desktop: Desktop) -> Iterator[
     yield open_one
     for window in windows:
         window.end()
+
+
+@pytest.fixture(autouse=True)
+def version_allowed(mongod: PrivateMongod) -> Iterator[None]:
+    """The database allows this version, as `gridcompute serve` sees to it: no warning of it stands in the window."""
+    login = {"username": grids.user_group, "password": grids.password, "authSource": database_name}
+    with MongoClient(mongod.address, directConnection=True, **login) as client:
+        client[database_name]["versions"].insert_one({"_id": version, "status": "allowed"})
+        yield
+        client[database_name]["versions"].delete_many({})
 
 
 @pytest.fixture

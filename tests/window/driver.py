@@ -39,6 +39,7 @@ def describe(widget: tk.Misc) -> dict:
         found["value"] = widget.get("1.0", "end-1c")
     elif isinstance(widget, ttk.Notebook):
         found["tabs"] = [widget.tab(tab, "text") for tab in widget.tabs()]
+        found["shown"] = widget.index("current")
         found["places"] = tab_places(widget)
     return found
 
@@ -108,6 +109,8 @@ def main() -> None:
             root = gui.root
             found: dict = {"title": root.title(), "phase": gui.state.phase, "in front": gui.state.in_front}
             found["window"] = [root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()]
+            found["frame"] = int(root.wm_frame(), 16)  # the window manager's window around it, with the title
+            found["keyboard"] = str(root.tk.call("focus"))  # the widget that has it, empty while no window of ours has
             walk(gui.root, ".", found)
             aside = options.map.with_suffix(".aside")
             aside.write_text(json.dumps(found), "utf-8")

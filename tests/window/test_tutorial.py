@@ -80,4 +80,15 @@ def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(
     window.open_tab("Grid")
     window.wait_for(lambda: any(row[0] == "PC-1" for row in window.rows("gridtab.machines")), "this machine")
     window.picture("grid")
+
+    # and what the menu Help tells
+    window.keys("F1")
+    window.wait_for(lambda: window.find("help.body"), "the help")
+    window.picture("help")
+    window.keys("Escape")
+    window.wait_for(lambda: not window.find("help.body"), "no help any more")
+    window.keys("alt+h", "l")
+    window.wait_for(lambda: window.find("licence.body"), "the licences")
+    window.picture("licence")
+    window.keys("Escape")
     assert window.terminate() == 0
