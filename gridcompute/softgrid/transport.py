@@ -81,12 +81,13 @@ class Ticket:
 class _OutStream:
     """A message on its way out in chunks: its own segments, or what arrives for it from another link."""
 
-    __slots__ = ("credit", "ended", "header", "opening", "pieces", "priority", "relayed", "ticket")
+    __slots__ = ("begun", "credit", "ended", "header", "opening", "pieces", "priority", "relayed", "ticket")
 
     def __init__(self, header: dict[str, Any], opening: bytes, priority: float, ticket: Ticket | None):
         self.header = header
         self.opening: bytes | None = opening
         self.pieces: deque[memoryview] = deque()
+        self.begun = False  # its first frame has left the queue of small ones, no chunk overtakes it any more
         self.ended = False
         self.priority = priority
         self.credit = wire.STREAM_WINDOW
@@ -97,7 +98,7 @@ class _OutStream:
 class _InStream:
     """A message on its way in: the memory it fills, or the stream it goes on by."""
 
-    __slots__ = ("header", "index", "lengths", "offset", "onward", "remaining", "segments", "target", "uncredited")
+    __slots__ = ("header", "index", "lengths", "offset", "onward", "remaining", "segments", "spoiled", "uncredited")
 
     def __init__(self, header: dict[str, Any], lengths: list[int]):
         self.header = header
@@ -108,7 +109,7 @@ class _InStream:
         self.index = 0
         self.offset = 0
         self.uncredited = 0
-        self.target: memoryview | None = None
+        self.spoiled = False  # a chunk came that has no place in it
 
 
 class _Sent:
@@ -302,7 +303,7 @@ class Link:
     def _has_chunk(self) -> bool:
         if self._sent_bytes >= WINDOW:
             return False
-        return any(stream.pieces and stream.credit > 0 for stream in self._streams.values())
+        return any(stream.begun and stream.pieces and stream.credit > 0 for stream in self._streams.values())
 
     def _encrypt(self, channel: Channel, bulk: bool) -> memoryview | None:
         """The next bytes for the socket: a batch of small frames, or one chunk."""
@@ -325,6 +326,8 @@ class Link:
             size = 0
             while self._ready and size < 64 * 1024:
                 kind, flags, stream, payload, ticket = self._ready.popleft()
+                if kind == wire.FIRST and stream in self._streams:
+                    self._streams[stream].begun = True
                 parts.append(self._number(kind, flags, stream, payload, ticket))
                 parts.append(payload)
                 size += len(payload) + wire.HEAD.size
@@ -336,14 +339,16 @@ class Link:
             piece = out.pieces.popleft()
             last = out.ended and not out.pieces
             out.credit -= len(piece)
-            write(self._number(wire.MORE, wire.LAST if last else 0, number, piece, out.ticket if last else None))
-            write(piece)
-            self._bulk_next = False
-            wrote = True
+            head = self._number(wire.MORE, wire.LAST if last else 0, number, piece, out.ticket if last else None)
+            # A numbered chunk goes out in any case, again after a cut if writing fails now.
             if last:
                 del self._streams[number]
             if out.relayed is not None:
                 self.loop.call_soon(out.relayed[0]._passed_on, out.relayed[1], len(piece))
+            write(head)
+            write(piece)
+            self._bulk_next = False
+            wrote = True
         elif self._ack_now:
             write(wire.HEAD.pack(wire.ACK, 0, 0, 0, 0, 0, self._received))
             wrote = True
@@ -357,7 +362,9 @@ class Link:
         """The most urgent stream that may send; equals take turns."""
         if self._sent_bytes >= WINDOW:
             return None
-        able = [(s.priority, n <= self._turn, n) for n, s in self._streams.items() if s.pieces and s.credit > 0]
+        able = [
+            (s.priority, n <= self._turn, n) for n, s in self._streams.items() if s.begun and s.pieces and s.credit > 0
+        ]
         if not able:
             return None
         self._turn = min(able)[2]
@@ -455,11 +462,11 @@ class Link:
                 while incoming.index < len(incoming.segments):
                     segment = incoming.segments[incoming.index]
                     if incoming.offset < len(segment):
-                        if incoming.offset + length > len(segment):
-                            raise wire.WireError("A chunk is longer than its segment.")
-                        return segment[incoming.offset : incoming.offset + length]
+                        if incoming.offset + length <= len(segment):
+                            return segment[incoming.offset : incoming.offset + length]
+                        break
                     incoming.index, incoming.offset = incoming.index + 1, 0
-                raise wire.WireError("A chunk comes after the end of its message.")
+                incoming.spoiled = True
         if length > wire.FRAME_LIMIT:
             raise wire.WireError(f"A frame of {length} bytes is too long.")
         return memoryview(bytearray(length))
@@ -576,8 +583,9 @@ class Link:
         if incoming is None:
             return  # refused before; what was under way is thrown away
         incoming.remaining -= length
-        if incoming.remaining < 0 or (incoming.remaining == 0) != last:
-            raise wire.WireError("A message is not as long as its header said.")
+        if incoming.spoiled or incoming.remaining < 0 or (incoming.remaining == 0) != last:
+            self._spoil(stream, incoming, arrived)
+            return
         if incoming.onward is not None:
             link, number = incoming.onward
             arrived.append(lambda: link._relay(number, payload, last))
@@ -593,6 +601,16 @@ class Link:
                 header, segments = incoming.header, list(incoming.segments)
                 arrived.append(lambda: self.owner.received(self, header, segments))  # type: ignore[arg-type]
             self._ack_now = True
+
+    def _spoil(self, stream: int, incoming: _InStream, arrived: list) -> None:
+        """A message that is not as its header said fails alone and by name; what came of it is not kept waiting."""
+        del self._incoming[stream]
+        self._put(wire.REFUSE, 0, stream, b"")
+        if incoming.onward is not None:
+            link, number = incoming.onward
+            arrived.append(lambda: link._abort(number))
+        reason = f"a message from {self.name} is not as long as its header said"
+        arrived.append(lambda: self.owner.refused(self, incoming.header, reason))
 
     def _relay(self, number: int, piece: memoryview, last: bool) -> None:
         with self._lock:

@@ -1,17 +1,19 @@
-"""Memory for what arrives, and small messages beside large ones."""
+"""Memory for what arrives, small messages beside large ones, and the order of frames between two neighbours."""
 
 from __future__ import annotations
 
 import gc
+import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import numpy
 import pytest
 
-from gridcompute.softgrid import transport
+from gridcompute.softgrid import transport, trust
 
-from .conftest import call, launch
+from .conftest import call, launch, poll
 
 
 @pytest.fixture
@@ -86,3 +88,95 @@ def test_arrays_received_one_after_the_other_do_not_share_memory(make_grid):
     kept = [call(grid, lambda a: a * 2, grid.workers, numpy.full(500_000, float(n)))[0] for n in range(6)]
     for number, array in enumerate(kept):
         assert (array == 2.0 * number).all()
+
+
+class Neighbour:
+    """One end of a link and all it hears of the other, without a grid around it."""
+
+    def __init__(self, loop: transport.Loop):
+        self.link = transport.Link(loop, self, "the other", "session", b"key")
+        self.whole: list[tuple[str, bytes]] = []
+        self.failed: list[tuple[str, str]] = []
+        self.breaks: list[str] = []
+
+    def route(self, link, header):
+        return None
+
+    def received(self, link, header, segments):
+        self.whole.append((header["i"], b"".join(segments)))
+
+    def truncated(self, link, header):
+        self.failed.append((header["i"], "truncated"))
+
+    def refused(self, link, header, reason):
+        self.failed.append((header["i"], reason))
+
+    def undeliverable(self, link, header, reason):
+        self.failed.append((header["i"], reason))
+
+    def broken(self, link, reason):
+        self.breaks.append(reason)
+
+
+@pytest.fixture
+def make_neighbours() -> Iterator[Callable[[], tuple[Neighbour, Neighbour, Callable[[], None]]]]:
+    """Two ends of a link; the third is a function that connects them, anew if need be, but for the second's reading.
+
+    It returns what lets the second one read.
+    """
+    loops = [transport.Loop("one"), transport.Loop("other")]
+    identity = trust.Identity("password")
+    ends = [Neighbour(loop) for loop in loops]
+
+    def connect() -> Callable[[], None]:
+        pair = socket.socketpair()
+        answered: list[trust.Channel] = []
+        for sock in pair:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+        other = threading.Thread(target=lambda: answered.append(trust.answer(pair[1], identity, lambda _: b"key")[0]))
+        other.start()
+        channel = trust.call(pair[0], "key", b"key", identity.fingerprint)
+        other.join(10)
+        ends[0].link.attach(channel, ends[1].link.received_number)
+        return lambda: ends[1].link.attach(answered[0], ends[0].link.received_number)
+
+    yield lambda: (*ends, connect)
+    for end in ends:
+        end.link.lose()
+    for loop in loops:
+        loop.stop()
+
+
+def test_a_chunk_never_comes_before_the_first_frame_of_its_message(make_neighbours):
+    """A full socket holds up small frames; what is urgent must not start with its middle once it takes bytes again."""
+    one, other, connect = make_neighbours()
+    let_read = connect()
+    slow = bytes(range(256)) * 8192
+    one.link.send({"k": "x", "i": "slow"}, [slow], priority=5.0)
+    poll(lambda: one.link._bytes is not None and one.link._events, 10, "the socket to be full")
+    small = [bytes([n]) * 30_000 for n in range(20)]
+    for number, text in enumerate(small):
+        one.link.send({"k": "x", "i": f"small {number}"}, [text])
+    urgent = {f"urgent {n}": bytes([n]) * size for n, size in enumerate((50_000, 3_000_000))}
+    for name, text in urgent.items():
+        one.link.send({"k": "x", "i": name}, [text], priority=1.0)
+    let_read()
+    expected = {"slow": slow, **urgent, **{f"small {n}": text for n, text in enumerate(small)}}
+    poll(lambda: len(other.whole) == len(expected), 10, f"{sorted(expected)} to come, not only {len(other.whole)}")
+    assert dict(other.whole) == expected
+    assert other.breaks == one.breaks == [] and not other.link._incoming
+
+
+def test_a_message_that_lacks_a_chunk_fails_by_name_and_the_others_come(make_neighbours):
+    one, other, connect = make_neighbours()
+    let_read = connect()
+    for name in ("torn", "other"):
+        one.link.send({"k": "x", "i": name}, [bytes(3_000_000)])
+    torn = next(stream for stream in one.link._streams.values() if stream.header["i"] == "torn")
+    torn.pieces.pop()
+    let_read()
+    poll(lambda: other.whole and other.failed, 10)
+    assert [name for name, _ in other.whole] == ["other"]
+    assert [name for name, _ in other.failed] == ["torn"] and "the other" in other.failed[0][1]
+    assert other.breaks == one.breaks == [] and not other.link._incoming
+    poll(lambda: not one.link._streams, 10)
