@@ -1,4 +1,5 @@
-"""Administrator functions for the database: which versions of the program may use it, and a database made empty.
+"""Administrator functions for the database: which versions of the program may use it, which code the computers of a
+grid may run, and a database made empty.
 
 Two ways to run it, with Python 3.10 or newer, from a clone of the source:
 
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a clone that is 
 try:
     from gridcompute import config
     from gridcompute.errors import GridComputeError, UsageError
+    from gridcompute.grid import pins
     from gridcompute.grid.database import Database
     from gridcompute.grid.settings import Settings
 except ModuleNotFoundError as exc:
@@ -60,9 +62,9 @@ def set_up_mongodb_server(
         print_versions(database)
 
 
-def connect(mongodb_server: str, login: str, password: str) -> Database:
+def connect(mongodb_server: str, login: str, password: str, instance: str = "0") -> Database:
     """The database on that server, which has answered."""
-    database = Database(Settings(mongodb_server, login, password, instance="0"))
+    database = Database(Settings(mongodb_server, login, password, instance=instance))
     try:
         database.ping()
     except GridComputeError:
@@ -118,15 +120,47 @@ def main(arguments: Sequence[str]) -> int:
     password = options.password if options.password is not None else getpass.getpass("Password of the user group: ")
     try:
         checked = [checked_version(entry) for entry in entries]
-        with closing(connect(options.mongodb_server, options.user_group, password)) as database:
+        with closing(connect(options.mongodb_server, options.user_group, password, options.instance)) as database:
             if options.remove_cases:
                 remove_cases(database)
             for entry in checked:
                 database.put_version(entry)
+            change_pins(database, options)
             print_versions(database)
+            print_pins(database)
     except GridComputeError as exc:
         return complain(str(exc))
     return 0
+
+
+def change_pins(database: Database, options: argparse.Namespace) -> None:
+    """Pin and unpin what the arguments say; `UsageError` for a folder that is no application's, before any change."""
+    pinned = [(folder.name, checked_digests(folder)) for folder in options.pin]
+    if options.unpin_all:
+        print(f"{database.unpin()} applications are no longer pinned.")
+    for name in options.unpin:
+        if not database.unpin(name):
+            raise UsageError(f"The application '{name}' is not pinned. --list shows those that are.")
+    for name, found in pinned:
+        database.pin(name, found)
+
+
+def checked_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file of the application in `folder`."""
+    try:
+        found = pins.digests(folder)
+    except OSError as exc:
+        raise UsageError(f"Cannot read the application in {folder}: {exc.strerror or exc}.") from exc
+    if not {"send.py", "process.py", "receive.py"} & found.keys():
+        raise UsageError(f"There is no application in {folder}: name its folder in Settings/Applications.")
+    return found
+
+
+def print_pins(database: Database) -> None:
+    """Print what is pinned, a line for each file; nothing where nothing is."""
+    for application, files in sorted(database.pins().items()):
+        for path, digest in files.items():
+            print(f"pinned  {digest}  {application}/{path}")
 
 
 def remove_cases(database: Database) -> None:
@@ -139,7 +173,7 @@ def remove_cases(database: Database) -> None:
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Say which versions of GridCompute may use a database, or empty it.")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--mongodb-server", required=True, metavar="H:P", help="host:port, or a mongodb:// address")
     parser.add_argument("--user-group", "--login", required=True, metavar="G")
     parser.add_argument("--password", metavar="P", help="asked for if left out")
@@ -148,7 +182,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--warn", **two, help="allow this version with a message")
     parser.add_argument("--refuse", **two, help="refuse this version with a message")
     parser.add_argument("--remove-cases", action="store_true", help="remove all cases of all user groups for ever")
-    parser.add_argument("--list", action="store_true", help="print the versions; done in any case")
+    parser.add_argument("--instance", default="0", metavar="I", help="of the grid whose applications are pinned")
+    parser.add_argument(
+        "--pin", action="append", default=[], type=Path, metavar="FOLDER", help="allow the code in this folder alone"
+    )
+    parser.add_argument(
+        "--unpin", action="append", default=[], metavar="APP", help="refuse it, where others are pinned"
+    )
+    parser.add_argument("--unpin-all", action="store_true", help="let every computer run what lies on the share")
+    parser.add_argument("--list", action="store_true", help="print versions and pins; done in any case")
     return parser.parse_args(arguments)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gridcompute.errors import (
         AlreadyRunning,
         ApplicationError,
+        ApplicationRefused,
         ArchiveError,
         ArchiveMissing,
         DatabaseAway,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AlreadyRunning",
     "ApplicationError",
+    "ApplicationRefused",
     "ArchiveError",
     "ArchiveMissing",
     "DatabaseAway",

@@ -143,6 +143,9 @@ presence_kept = 7 * 86_400.0
 environment_server = "GRIDCOMPUTE_SERVER"
 """Variable of the environment that names the shared folder."""
 
+environment_password = "GRIDCOMPUTE_PASSWORD"
+"""Variable of the environment that holds the user group's password, where settings.txt has none."""
+
 environment_home = "GRIDCOMPUTE_HOME"
 """Variable of the environment that names the per-user folder."""
 

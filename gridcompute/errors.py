@@ -8,6 +8,7 @@
     - AlreadyRunning         the window or an agent runs already for this user
     - InputError             a file of the user's vanished, can't be read or changed while it was read
     - ApplicationError       the application's script is missing, broken or failed
+      - ApplicationRefused   the application's code is not what the administrator pinned
     - ArchiveError           an archive is damaged or would leave its folder
     - ShareError             the shared folder refused something
       - ShareAway            the shared folder can't be reached now
@@ -64,6 +65,10 @@ class ApplicationError(GridComputeError):
         super().__init__(message)
         self.traceback = traceback
         self.output = output
+
+
+class ApplicationRefused(ApplicationError):
+    """The application's code is not what the administrator pinned, and is not run."""
 
 
 class ArchiveError(GridComputeError):

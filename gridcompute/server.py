@@ -28,6 +28,7 @@ from gridcompute.daemons.process import run_daemon_process
 from gridcompute.daemons.receive import run_daemon_receive
 from gridcompute.errors import (
     ApplicationError,
+    ApplicationRefused,
     DatabaseAway,
     GridComputeError,
     InputError,
@@ -38,6 +39,7 @@ from gridcompute.grid import applications, cases
 from gridcompute.grid.applications import Application
 from gridcompute.grid.cases import Case, Party
 from gridcompute.grid.database import Database, Doorbell, object_id
+from gridcompute.grid.pins import Pins
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import SharedFolder
 from gridcompute.machine import program
@@ -221,6 +223,7 @@ class Server:
         self._database: Database | None = None
         self._share: SharedFolder | None = None
         self._settings: Settings | None = None
+        self._pins: Pins = {}
         self._daemons: dict[str, DaemonProcess] = {}
         self._activity: dict[str, tuple[int, int]] = {}
         self.lending_rules: dict[str, Any] = {}
@@ -299,6 +302,7 @@ class Server:
                 self.access_mongodb()
                 self.handle_software_permissions()
                 self.mongodb.ensure_indexes()
+                self._pins = self.mongodb.pins()
                 break
             except DatabaseAway:  # a connection that was cut; one that can't be made has taken its time by now
                 if clock.monotonic() - begin > self.patience / 4:
@@ -479,6 +483,9 @@ class Server:
                 f"The application '{application}' has no send.py in {chosen.path}: nothing can be submitted to it. Its "
                 "author adds that script."
             )
+        if self._database is not None:
+            with contextlib.suppress(DatabaseAway):  # what was pinned before holds
+                self._pins = self.mongodb.pins()
         found: list[list[str]] = []
         errors: list[GridComputeError] = []
         for file in files_selected:
@@ -503,7 +510,10 @@ class Server:
         if self._children is None:
             self._children = Children(work=self.home.work / "send", on_message=lambda: self._child_spoke.set())
         self._child_spoke = heard
-        child = self._children.start({"mode": "send", "application_path": str(application.path), "file": str(path)})
+        job: dict[str, Any] = {"mode": "send", "application_path": str(application.path), "file": str(path)}
+        if self._pins:
+            job["pinned"] = self._pins.get(application.name)
+        child = self._children.start(job)
         deadline = clock.monotonic() + config.send_time_limit
         outcome: dict[str, Any] = {}
         why = ""
@@ -539,6 +549,8 @@ class Server:
             log.info("send.py of %s printed:\n%s", application.name, output)
         if outcome.get("outcome") == "done":
             return [list(files) for files in outcome["cases"]]
+        if outcome.get("outcome") == "refused":
+            raise ApplicationRefused(outcome["message"])
         message = outcome.get("message") or f"its process ended: {describe_end(ended.get('exit'), ended.get('signal'))}"
         raise ApplicationError(
             f"The application '{application.name}' could not make cases of {path}: {(why or message).rstrip('.')}. Its "

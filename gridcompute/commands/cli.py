@@ -197,6 +197,9 @@ def _add_grid_commands(command: Adder) -> None:
     made.add_argument("--processes", type=_number(0), metavar="N", help="cases side by side (default: cores less one)")
     made.add_argument("--until-idle", action="store_true", help="end when nothing waits or runs")
 
+    made = command("password", _password, "keep the user group's password in this user's keyring")
+    made.add_argument("--forget", action="store_true", help="remove it from there")
+
     made = command("doctor", _doctor, "check the grid and say what to do")
     made.add_argument("--json", action="store_true", help="print one JSON document")
 
@@ -323,6 +326,25 @@ def _softgrid(options: argparse.Namespace) -> int:
         return softgrid.tree(place=options.place, as_json=options.json)
     number = default_processes() if options.processes is None else options.processes
     return softgrid.join(place=options.place, processes=number)
+
+
+def _password(options: argparse.Namespace) -> int:
+    import getpass
+
+    from gridcompute.grid import passwords
+
+    server = _new_server(options)
+    server.open()
+    settings = server.grid_settings
+    password = ""
+    if not options.forget:
+        question = f"Password of the user group '{settings.user_group}': "
+        password = getpass.getpass(question) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
+        if not password:
+            raise UsageError("No password was given. Type it, or pipe it to this command.")
+    passwords.keep(settings, password)
+    print("The keyring has forgotten the password." if options.forget else "The keyring has the password.")
+    return DONE
 
 
 def _doctor(options: argparse.Namespace) -> int:

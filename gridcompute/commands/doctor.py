@@ -12,6 +12,7 @@ import os
 import queue
 import secrets
 import shutil
+import stat
 import statistics
 import tempfile
 import threading
@@ -32,6 +33,7 @@ from gridcompute.errors import (
 from gridcompute.grid import cases, trouble
 from gridcompute.grid.applications import Application, fault_of, function_names, scan
 from gridcompute.grid.database import Database, object_id
+from gridcompute.grid.pins import refusal
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import FREE_UNKNOWN, SharedFolder
 from gridcompute.machine.home import Home
@@ -144,7 +146,15 @@ class Examination:
         yield (reached := patience.ask(partial(self._reach, database)))
         self.reached = reached.state != ERROR
         if self.reached:
-            for check in (self._rights, self._version, self._kind, self._clocks, self._results, self._waiting):
+            for check in (
+                self._rights,
+                self._version,
+                self._pins,
+                self._kind,
+                self._clocks,
+                self._results,
+                self._waiting,
+            ):
                 yield from patience.ask_each(partial(check, database))
         threading.Thread(target=database.close, daemon=True).start()  # a connection that hangs keeps nobody
 
@@ -273,11 +283,20 @@ class Examination:
         assert self._share is not None
         name, path = "rights on Settings", self._share.settings_path
         try:
-            writable = may_write(path)
+            open_to_all = [one for one in _what_decides(path.parent) if _everybody_may_write(one)]
+            writable = any(may_write(one) for one in _what_decides(path.parent) if one.is_file())
         except OSError as exc:
             yield Check(name, OK, f"could not be asked ({trouble.words(exc)})")
             return
-        if not writable:
+        if open_to_all:
+            more = f" and {len(open_to_all) - 1} more" if len(open_to_all) > 1 else ""
+            yield Check(
+                name,
+                WARNING,
+                f"every user may change {open_to_all[0]}{more}, which decides what runs on every computer of the grid",
+                f"Give ordinary users the right to read alone: chmod -R o-w '{path.parent}'. Or pin the applications.",
+            )
+        elif not writable:
             yield Check(name, OK, "this user may read and not write")
         elif _is_administrator_of(path):
             yield Check(name, OK, "this user may write, as its owner or administrator")
@@ -390,6 +409,24 @@ class Examination:
             yield Check(name, WARNING, *_split(f"{config.version}: {message}"))
         else:
             yield Check(name, OK, f"{config.version} is allowed")
+
+    def _pins(self, database: Database) -> Iterator[Check]:
+        """Whether what lies on the share is what the administrator pinned."""
+        name, pinned = "pinned applications", database.pins()
+        if not pinned:
+            yield Check(name, OK, "none: every computer runs what lies in Settings/Applications")
+            return
+        for application in self._applications.values():
+            try:
+                refused = refusal(application.name, application.path, pinned)
+            except OSError as exc:
+                yield Check(name, ERROR, trouble.words(exc), f"See whether {application.path} can be read.")
+                continue
+            if refused:
+                yield Check(name, ERROR, *_split(refused))
+        missing = sorted(set(pinned) - set(self._applications))
+        found = f"{_number(len(pinned), 'application')}; all else is refused"
+        yield Check(name, OK, found + (f"; not on the share: {', '.join(missing)}" if missing else ""))
 
     def _kind(self, database: Database) -> Iterator[Check]:
         name, found = "MongoDB", database.describe()
@@ -542,6 +579,17 @@ def _split(message: str) -> tuple[str, str]:
     """A message as what was found and what to do; the advice is empty where it is one sentence."""
     found, separator, advice = message.partition(". ")
     return (found, advice) if separator else (message, "")
+
+
+def _what_decides(settings: Path) -> Iterator[Path]:
+    """The folder Settings with everything below it that decides what runs."""
+    yield settings
+    yield from sorted(path for path in settings.rglob("*") if not path.is_symlink() and "__pycache__" not in path.parts)
+
+
+def _everybody_may_write(path: Path) -> bool:
+    """Whether the right to write is given to all users of the system; on Windows that is not asked."""
+    return os.name == "posix" and bool(path.stat().st_mode & stat.S_IWOTH)
 
 
 def may_write(path: Path) -> bool:

@@ -33,7 +33,7 @@ from gridcompute.daemons.attempt import (
 )
 from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
 from gridcompute.errors import ArchiveMissing, GridComputeError, SettingsError, ShareAway, ShareError
-from gridcompute.grid import applications, cases, settings
+from gridcompute.grid import applications, cases, pins, settings
 from gridcompute.grid.cases import Archive, Case
 from gridcompute.grid.database import object_id
 from gridcompute.grid.shared_folder import Prepared
@@ -58,6 +58,8 @@ class Work:
     applications: dict[str, applications.Application] = field(default_factory=dict)
     shared: frozenset[str] = frozenset()  # applications that another machine may process too
     listed: bool = False  # the CSV names this machine
+    pins: pins.Pins = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)  # application -> why its code is not run
 
 
 class Bench:
@@ -394,6 +396,9 @@ class ProcessDaemon(Daemon):
             # A share is away for most machines at once: whoever sees it first goes on, or the case waits for nobody.
             avoid = attempt.avoid if what == "disk" else min(attempt.avoid, config.share_avoid_time)
             return self._hand_back(attempt, pause=0.5, avoid=avoid)
+        if what == "refused":  # changed since the last look at the share, which soon says so
+            log.warning("%s", outcome.get("message", ""))
+            return self._hand_back(attempt, pause=1.0, avoid=config.avoid_time)
         if what in ("failed", "input", "internal"):
             return self._fail(attempt, outcome.get("message", what), outcome.get("traceback", ""))
         assert attempt.ended is not None
@@ -542,7 +547,16 @@ class ProcessDaemon(Daemon):
             if machine.casefold() != self.party.machine.casefold()
             for name in names
         )
-        return Work(allowed, others, mine is not None)
+        pinned = self.database.pins()
+        refused = {name: why for name, one in allowed.items() if (why := self._refusal(one, pinned))}
+        allowed = {name: one for name, one in allowed.items() if name not in refused}
+        return Work(allowed, others, mine is not None, pinned, refused)
+
+    def _refusal(self, application: applications.Application, pinned: pins.Pins) -> str:
+        try:
+            return pins.refusal(application.name, application.path, pinned)
+        except OSError as exc:
+            raise ShareAway(f"Cannot read the application in {application.path}: {exc}. It is waited for.") from exc
 
     def _allow(self, work: Work) -> None:
         if not self._seen_share:
@@ -557,6 +571,10 @@ class ProcessDaemon(Daemon):
                 )
         if set(work.applications) != set(self.allowed.applications):
             self.look_soon()
+        for name, why in work.refused.items():
+            if self.allowed.refused.get(name) != why:
+                log.warning("%s", why)
+                self.tell(events.warning(why))
         self._seen_share, self.allowed = True, work
 
     # What earlier daemons left.
@@ -697,7 +715,7 @@ class ProcessDaemon(Daemon):
         )
         self.attempts[token] = attempt
         assert case.input is not None
-        job = {
+        job: dict[str, Any] = {
             "mode": "process",
             "case": str(case.id),
             "application": case.application,
@@ -708,6 +726,8 @@ class ProcessDaemon(Daemon):
             "work": str(work),
             "output": str(work / "output.txt"),
         }
+        if self.allowed.pins:
+            job["pinned"] = self.allowed.pins.get(case.application)
         try:
             said = self.share.read_application_settings(case.application)
             attempt.time_limit, attempt.attempts = said.time_limit, said.attempts or attempt.attempts

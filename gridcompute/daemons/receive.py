@@ -36,6 +36,7 @@ from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Case, Party
 from gridcompute.grid.database import object_id
+from gridcompute.grid.pins import Pins
 from gridcompute.machine.home import Home
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
 from gridcompute.machine.result_places import ResultPlaces
@@ -47,6 +48,12 @@ side_by_side = 4
 
 _reported_beside = 3
 """Results that are received and being reported beside those."""
+
+pins_interval = 10.0
+"""Seconds after which the administrator's pins are read anew."""
+
+refused_pause = 30.0
+"""Seconds for which a result waits whose receive.py is not what the administrator pinned."""
 
 
 @dataclass
@@ -88,6 +95,9 @@ class ReceiveDaemon(Daemon):
         self._next_removal = 0.0
         self._next_retention = 0.0
         self._swept = False
+        self._pins: Pins = {}
+        self._next_pins = 0.0
+        self._refusals: set[str] = set()  # sentences that were said
         self._activity: tuple[int, int] | None = None
 
     @classmethod
@@ -198,6 +208,12 @@ class ReceiveDaemon(Daemon):
             return self._failed(receiving, f"receive.py took longer than {config.receive_time_limit:g} s")
         if receiving.ending == "quit" or what == "busy":
             return self._release(receiving, 0.0 if receiving.ending else 1.0)
+        if what == "refused":
+            if outcome["message"] not in self._refusals:
+                self._refusals.add(outcome["message"])
+                log.warning("%s", outcome["message"])
+                self.tell(events.warning(outcome["message"]))
+            return self._release(receiving, refused_pause)
         if what in ("share", "disk"):
             name = SHARE_AWAY if what == "share" else DISK_FULL
             self.trouble.enter(name, outcome.get("message", ""), clock.monotonic(), first=1.0, limit=60.0)
@@ -267,6 +283,8 @@ class ReceiveDaemon(Daemon):
             return
         if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
             return
+        if now >= self._next_pins:
+            self._pins, self._next_pins = self.database.pins(), now + pins_interval
         while self._free() > 0 and not self.stop.is_set():
             if not self._claim():
                 self.more_may_wait = False
@@ -320,11 +338,13 @@ class ReceiveDaemon(Daemon):
         receiving = Receiving(case, token, work, clock.monotonic())
         self.held[token] = receiving
         assert case.result is not None
+        pinned = {"pinned": self._pins.get(case.application)} if self._pins else {}
         try:
             work.mkdir(parents=True, exist_ok=True)
             remember_held(work, case, token)
             receiving.child = self.children.start(
                 {
+                    **pinned,
                     "mode": "receive",
                     "case": str(case.id),
                     "application": case.application,

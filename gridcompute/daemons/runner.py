@@ -12,6 +12,7 @@ input      the archive of the case is missing or damaged, or send.py's file is: 
 share      the shared folder can't be reached: ``message``
 disk       no space is left: ``message``
 busy       another process receives this case
+refused    the application's code is not what the administrator pinned: ``message``
 internal   a mistake of GridCompute: ``message``, ``traceback``
 =========  =============================================================================================
 
@@ -35,6 +36,7 @@ from gridcompute import clock
 from gridcompute.daemons.marks import Busy, Marks, locked
 from gridcompute.errors import (
     ApplicationError,
+    ApplicationRefused,
     ArchiveError,
     ArchiveMissing,
     DiskFull,
@@ -67,9 +69,11 @@ def run(job: Job, report: Report) -> None:
 
 def _outcome_of(mode: Callable[[Job, Report], Job], job: Job, report: Report) -> Job:
     try:
-        return {"outcome": "done", **mode(job, report)}
+        return {"outcome": "done", **mode(_with_checked_code(job), report)}
     except Busy:
         return {"outcome": "busy"}
+    except ApplicationRefused as exc:
+        return {"outcome": "refused", "message": str(exc)}
     except ApplicationError as exc:
         return {"outcome": "failed", "message": str(exc), "traceback": exc.traceback}
     except archive.TargetError as exc:  # this computer's folder can't be written: no fault of the archive
@@ -86,6 +90,22 @@ def _outcome_of(mode: Callable[[Job, Report], Job], job: Job, report: Report) ->
         return _internal(exc)
     except Exception as exc:  # noqa: BLE001 - told to the daemon, which logs it
         return _internal(exc)
+
+
+def _with_checked_code(job: Job) -> Job:
+    """Where the grid has pins, the job runs a copy of the application that was checked while it was read."""
+    if "pinned" not in job:
+        return job
+    from gridcompute.grid import pins  # seldom
+
+    path = Path(job["application_path"])
+    try:
+        copy = pins.copy_checked(path.name, path, job["pinned"], Path(job["work"], "code"))
+    except OSError as exc:
+        if exc.errno in _full:
+            raise
+        raise ShareAway(f"Cannot read the application in {path}: {exc}. It is waited for.") from exc
+    return {**job, "application_path": str(copy)}
 
 
 def _internal(exc: Exception) -> Job:

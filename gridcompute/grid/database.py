@@ -35,6 +35,7 @@ from gridcompute import clock, config
 from gridcompute.errors import DatabaseAway, DatabaseError, DatabaseRefused, UsageError, VersionRefused
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Archive, Case, Party
+from gridcompute.grid.passwords import password_of
 from gridcompute.grid.settings import Settings
 
 Document = dict[str, Any]
@@ -194,7 +195,7 @@ def _client_arguments(settings: Settings, patience: float, answer: float) -> Doc
     arguments: Document = {
         "host": address if whole else [part.strip() for part in address.split(",") if part.strip()],
         "username": settings.user_group or None,
-        "password": settings.password or None,
+        "password": password_of(settings) or None,
         "appname": config.program_name,
         "tz_aware": True,
         "serverSelectionTimeoutMS": int(patience * 1000),
@@ -248,6 +249,7 @@ class Database:
         self._cases = database["cases"]
         self._versions = database["versions"]
         self._machines = database["machines"]
+        self._pins = database["pins"]
         self._scope = {"user_group": settings.user_group, "instance": settings.instance}
         self._counter = int.from_bytes(os.urandom(2), "big")
         self._random = os.urandom(5)
@@ -375,6 +377,30 @@ class Database:
     def versions(self) -> list[Document]:
         with self._asked("read the versions"):
             return list(self._versions.find().sort("_id"))
+
+    # Pins: which code may run.
+
+    def pins(self) -> dict[str, dict[str, str]]:
+        """What the administrator pinned, for `gridcompute.grid.pins`; empty where nothing is."""
+        with self._asked("read which applications are pinned"):
+            found = self._pins.find(self._scope)
+            return {one["application"]: {file["path"]: file["sha256"] for file in one["files"]} for one in found}
+
+    def pin(self, application: str, digests: Mapping[str, str]) -> None:
+        """Pin the code of an application, in place of what was pinned before."""
+        files = [{"path": path, "sha256": digest} for path, digest in sorted(digests.items())]
+        with self._asked("pin an application"):
+            self._pins.replace_one(
+                {**self._scope, "application": application},
+                {**self._scope, "application": application, "files": files},
+                upsert=True,
+            )
+
+    def unpin(self, application: str | None = None) -> int:
+        """Forget one application's pin, or all; how many were forgotten."""
+        which = self._scope if application is None else {**self._scope, "application": application}
+        with self._asked("unpin applications"):
+            return self._pins.delete_many(which).deleted_count
 
     def remove_all(self) -> None:
         """Remove every document of every collection of the database; a right to drop is not needed."""

@@ -39,7 +39,7 @@ class Settings:
 
     mongodb_server: str  # host:port, a list of hosts, or a whole address, as it stands in the file
     user_group: str
-    password: str = field(repr=False)
+    password: str = field(repr=False)  # may be empty: ask `passwords.password_of`
     instance: str
     heartbeat_frequency: float = config.db_heartbeat_frequency  # seconds, at most a third of heartbeat_dead
     heartbeat_dead: float = config.db_heartbeat_dead  # seconds, at most config.db_heartbeat_dead_limit
@@ -102,7 +102,8 @@ def parse_settings(text: str, where: str) -> Settings:
     that is missing, empty, given twice or out of its bounds.
     """
     lines = _Parameters(text, where)
-    server, group, password, instance = (lines.text(name) for name in _EXAMPLES)
+    server, group, instance = (lines.text(name) for name in _EXAMPLES if name != "password")
+    password = lines.text("password") if lines.has("password") else ""  # from elsewhere: `passwords`
     dead = min(lines.number("heartbeat dead", config.db_heartbeat_dead), config.db_heartbeat_dead_limit)
     frequency = lines.number("heartbeat frequency", min(config.db_heartbeat_frequency, dead / 4))
     if frequency > dead / 3:
@@ -201,6 +202,11 @@ class _Parameters:
                 )
             value = value.strip()
             yield _Line(number, name.strip(), value[1:-1] if _is_quoted(value) else value)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a line of this name."""
+        self._asked.add(name)
+        return name in self._lines
 
     def text(self, name: str, default: str | None = None) -> str:
         """The value of `name`; without a default it must be there and not be empty."""

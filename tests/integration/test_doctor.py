@@ -29,6 +29,7 @@ the_checks = [
     "database",
     "rights in the database",
     "version",
+    "pinned applications",
     "MongoDB",
     "this computer's clock",
     "the share's clock",

@@ -41,15 +41,16 @@ def run_command(
     grid: Grid | None = None,
     cwd: Path | None = None,
     timeout: float = 90.0,
+    text: str = "",
     **environ: str,
 ) -> Finished:
-    """Run ``gridcompute ARGUMENTS`` to its end."""
+    """Run ``gridcompute ARGUMENTS`` to its end; `text` is what is typed."""
     place = ["--server", str(grid.root)] if grid is not None else []
     done = subprocess.run(
         [*program, *place, *map(str, arguments)],
         env={**command_environment(home), **environ},
         cwd=cwd,
-        stdin=subprocess.DEVNULL,
+        input=text.encode(),
         capture_output=True,
         timeout=timeout,
         check=False,

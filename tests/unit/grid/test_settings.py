@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from gridcompute import config
 from gridcompute.errors import SettingsError
+from gridcompute.grid.passwords import password_of
 from gridcompute.grid.settings import (
     ApplicationSettings,
     Settings,
@@ -100,7 +101,15 @@ def test_the_address_of_the_database_is_taken_as_it_stands(address):
     assert parse(text_of(mongodb_server=address)).mongodb_server == address
 
 
-@pytest.mark.parametrize("name", documented)
+def test_a_missing_password_comes_from_elsewhere(monkeypatch):
+    settings = parse(text_of(password=None))
+    assert settings.password == ""
+    monkeypatch.setenv("GRIDCOMPUTE_PASSWORD", "from the variable")
+    assert password_of(settings) == "from the variable"
+    assert password_of(parse(text_of(password="from the file"))) == "from the file"
+
+
+@pytest.mark.parametrize("name", [name for name in documented if name != "password"])
 def test_a_missing_parameter_is_named_with_what_to_write(name):
     with pytest.raises(SettingsError) as caught:
         parse(text_of(**{name: None}))
