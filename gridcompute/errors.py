@@ -9,6 +9,7 @@
     - InputError             a file of the user's vanished, can't be read or changed while it was read
     - ApplicationError       the application's script is missing, broken or failed
       - ApplicationRefused   the application's code is not what the administrator pinned
+    - EnvironmentMissing     an application's own environment can't be made on this computer
     - ArchiveError           an archive is damaged or would leave its folder
     - ShareError             the shared folder refused something
       - ShareAway            the shared folder can't be reached now
@@ -69,6 +70,10 @@ class ApplicationError(GridComputeError):
 
 class ApplicationRefused(ApplicationError):
     """The application's code is not what the administrator pinned, and is not run."""
+
+
+class EnvironmentMissing(GridComputeError):
+    """The environment that an application declares can't be made on this computer."""
 
 
 class ArchiveError(GridComputeError):

@@ -117,6 +117,11 @@ def activity(daemon: str, *, running: int, waiting: int, claimed: int = 0) -> Ev
     return {"type": "activity", "daemon": daemon, "running": running, "waiting": waiting, "claimed": claimed}
 
 
+def left_to_others(applications: Sequence[str]) -> Event:
+    """Applications that this machine does not process now: their code is refused, or their environment is missing."""
+    return {"type": "left to others", "applications": list(applications)}
+
+
 def daemon_ended(daemon: str, expected: bool) -> Event:
     """A daemon's process is gone; unexpected ones are started again by the Server."""
     return {"type": "daemon ended", "daemon": daemon, "expected": expected}

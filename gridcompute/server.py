@@ -226,6 +226,7 @@ class Server:
         self._pins: Pins = {}
         self._daemons: dict[str, DaemonProcess] = {}
         self._activity: dict[str, tuple[int, int]] = {}
+        self._left_to_others: set[str] = set()
         self.lending_rules: dict[str, Any] = {}
         self.watched = False
         """Whether somebody looks at what running cases use; set before `create_daemons`."""
@@ -416,6 +417,8 @@ class Server:
         kind = event.get("type")
         if kind == "activity":
             self._activity[event["daemon"]] = (event["running"], event["waiting"])
+        elif kind == "left to others":
+            self._left_to_others = set(event["applications"])
         elif kind in ("warning", "error", "critical"):
             log.log(logging.WARNING if kind == "warning" else logging.ERROR, "%s", event["message"])
             if event.get("details"):
@@ -768,7 +771,7 @@ class Server:
             return False
         database = self.mongodb
         if self.daemon_dedicated_process:
-            mine = self.software_allowed_to_run & set(self.applications_with_process())
+            mine = self.software_allowed_to_run & set(self.applications_with_process()) - self._left_to_others
             if mine and database.waiting(mine):
                 return False
         return not database.to_receive(self.party) and not database.running(self.party) and not self._removing()

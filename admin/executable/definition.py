@@ -122,6 +122,8 @@ def files(system: str = sys.platform) -> list[tuple[Path, str]]:
         (top / "server.txt", "server.txt"),
         (top / "gridcompute" / "gui" / ("icon.ico" if system == "win32" else "icon.png"), _icon(system)),
     ]
+    alone = "gridcompute/daemons/in_environment.py"  # read by Pythons of others, so it must not be compiled
+    found.append((top / alone, f"lib/{alone}"))
     uv = _uv_program(system)
     if uv is not None:
         found.append((uv, uv.name))

@@ -31,6 +31,7 @@ from gridcompute.errors import (
     ShareAway,
     UsageError,
 )
+from gridcompute.machine import program
 from gridcompute.machine.home import Home, set_up_logging
 
 if TYPE_CHECKING:
@@ -318,6 +319,11 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _softgrid(options: argparse.Namespace) -> int:
+    if program.is_frozen():
+        raise UsageError(
+            "The executable takes no part in a softgrid, whose executors are started by a Python of their own. Install "
+            "Python and GridCompute (pip install . in a clone), and run 'gridcompute softgrid' there."
+        )
     from gridcompute.commands import softgrid
 
     if options.deed == "start":
@@ -731,7 +737,7 @@ def _say(event: events.Event) -> None:
     """One line for what a person at a server's console wants to see."""
     kind = event["type"]
     _say_problem(event)
-    if kind == "state" and event["name"] == "ok":
+    if kind == "info" or (kind == "state" and event["name"] == "ok"):
         _tell(event["message"])
     elif kind == "add my process":
         row = event["process"]

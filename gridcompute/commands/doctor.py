@@ -25,6 +25,7 @@ from gridcompute import clock, config
 from gridcompute.errors import (
     DatabaseError,
     DatabaseRefused,
+    EnvironmentMissing,
     GridComputeError,
     NoGridError,
     SettingsError,
@@ -36,6 +37,7 @@ from gridcompute.grid.database import Database, object_id
 from gridcompute.grid.pins import refusal
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import FREE_UNKNOWN, SharedFolder
+from gridcompute.machine.environments import Environment, find_uv, parse_head
 from gridcompute.machine.home import Home
 from gridcompute.machine.locate import name_shared_folder
 from gridcompute.server import machine_name, program_folder, user_name
@@ -243,6 +245,7 @@ class Examination:
             yield Check("applications", WARNING, "there is none", "Copy one from template/Shared_Folder.")
         for application in found.applications.values():
             yield self._look_at(application)
+            yield from self._environment_of(application)
         for name in sorted(set(self._processed_by) - set(found.applications)):
             yield Check(
                 f"application {name}",
@@ -277,6 +280,27 @@ class Examination:
             return Check(name, WARNING, "no machine may process it", advice)
         shown = ", ".join(sorted(machines)[:5]) + (f" and {len(machines) - 5} more" if len(machines) > 5 else "")
         return Check(name, OK, f"{found}; processed by {shown}")
+
+    def _environment_of(self, application: Application) -> Iterator[Check]:
+        """For an application with needs of its own: whether this computer has its environment."""
+        name = f"environment of {application.name}"
+        try:
+            head = parse_head((application.path / "process.py").read_text("utf-8", "replace"))
+            if head is None:
+                return
+            environment = Environment.of(application.name, head, self.home.path)
+            made = environment.made
+            if made is not None:
+                needs = ", ".join(head.dependencies) or "no packages"
+                yield Check(name, OK, f"Python {made['python']} with {needs}, in {environment.folder}")
+            elif environment.trouble:
+                yield Check(name, ERROR, *_split(environment.trouble))
+            else:
+                yield Check(name, OK, f"not made yet; {find_uv()} makes it when this computer is to process its cases")
+        except FileNotFoundError:
+            return  # said already
+        except (EnvironmentMissing, OSError) as exc:
+            yield Check(name, ERROR, *_split(str(exc)))
 
     def _permissions(self) -> Iterator[Check]:
         """Whether this user, no administrator, could change what everybody's computer runs."""

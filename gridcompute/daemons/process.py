@@ -31,12 +31,21 @@ from gridcompute.daemons.attempt import (
     remember_process,
     tail_of,
 )
+from gridcompute.daemons.environments import Environments
 from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
-from gridcompute.errors import ArchiveMissing, GridComputeError, SettingsError, ShareAway, ShareError
+from gridcompute.errors import (
+    ArchiveMissing,
+    EnvironmentMissing,
+    GridComputeError,
+    SettingsError,
+    ShareAway,
+    ShareError,
+)
 from gridcompute.grid import applications, cases, pins, settings
 from gridcompute.grid.cases import Archive, Case
 from gridcompute.grid.database import object_id
 from gridcompute.grid.shared_folder import Prepared
+from gridcompute.machine.environments import Head, parse_head
 from gridcompute.machine.home import Home
 from gridcompute.machine.lending import Rules, why_not_take_now, why_rest_now
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
@@ -60,6 +69,7 @@ class Work:
     listed: bool = False  # the CSV names this machine
     pins: pins.Pins = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # application -> why its code is not run
+    heads: dict[str, Head | str] = field(default_factory=dict)  # of applications with needs of their own
 
 
 class Bench:
@@ -134,6 +144,7 @@ class ProcessDaemon(Daemon):
         self.wanted = orders.processes
         self.attempts: dict[str, Attempt] = {}  # by token
         self.allowed = Work()
+        self.environments = Environments(home.path, self.tell, self.look_soon)
         self.bench = Bench()
         self._looked: Future[Work] | None = None
         self._next_share_look = 0.0
@@ -147,6 +158,7 @@ class ProcessDaemon(Daemon):
         self._leftovers: list[Leftover] | None = None
         self._needed_bytes = 0
         self._activity: tuple[int, int] | None = None
+        self._left_to_others: list[str] = []
         self._asked_to_terminate = False
         self._next_prune = 0.0
         self._lending = Lending(Rules.of(orders.options.get("rules")))
@@ -550,7 +562,17 @@ class ProcessDaemon(Daemon):
         pinned = self.database.pins()
         refused = {name: why for name, one in allowed.items() if (why := self._refusal(one, pinned))}
         allowed = {name: one for name, one in allowed.items() if name not in refused}
-        return Work(allowed, others, mine is not None, pinned, refused)
+        heads = {name: head for name, one in allowed.items() if (head := self._head_of(one)) is not None}
+        return Work(allowed, others, mine is not None, pinned, refused, heads)
+
+    def _head_of(self, application: applications.Application) -> Head | str | None:
+        """What process.py declares at its head, or what is wrong with it; None where it has none."""
+        try:
+            return parse_head((application.path / "process.py").read_text("utf-8", "replace"))
+        except EnvironmentMissing as exc:
+            return f"The application '{application.name}' can't be processed: {exc}"
+        except OSError as exc:
+            raise ShareAway(f"Cannot read the application in {application.path}: {exc}. It is waited for.") from exc
 
     def _refusal(self, application: applications.Application, pinned: pins.Pins) -> str:
         try:
@@ -575,6 +597,7 @@ class ProcessDaemon(Daemon):
             if self.allowed.refused.get(name) != why:
                 log.warning("%s", why)
                 self.tell(events.warning(why))
+        self.environments.want(work.heads)
         self._seen_share, self.allowed = True, work
 
     # What earlier daemons left.
@@ -645,7 +668,11 @@ class ProcessDaemon(Daemon):
             return
         if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
             return
-        claimable = [name for name in self.allowed.applications if not self.bench.benched(name, now)]
+        claimable = [
+            name
+            for name in self.allowed.applications
+            if not self.bench.benched(name, now) and self.environments.ready(name)
+        ]
         if not claimable or self._waits_for_a_lone_case(claimable, now):
             return
         while free > 0 and not self.stop.is_set():
@@ -726,6 +753,9 @@ class ProcessDaemon(Daemon):
             "work": str(work),
             "output": str(work / "output.txt"),
         }
+        python = self.environments.python(case.application)
+        if python is not None:
+            job["python"] = python
         if self.allowed.pins:
             job["pinned"] = self.allowed.pins.get(case.application)
         try:
@@ -807,6 +837,10 @@ class ProcessDaemon(Daemon):
         self.tell(events.change_my_process(str(attempt.case.id), status=self._status(attempt)))
 
     def _report(self) -> None:
+        left = sorted({*self.allowed.refused, *self.environments.failed()})
+        if left != self._left_to_others:
+            self._left_to_others = left
+            self.tell(events.left_to_others(left))
         activity = (len(self.attempts), sum(attempt.ended is not None for attempt in self.attempts.values()))
         if activity != self._activity:
             self._activity = activity
@@ -868,6 +902,7 @@ class ProcessDaemon(Daemon):
             self.bell.wait(0.05)
         if self.attempts:
             log.warning("%d cases could not be given back in time; the next start does it.", len(self.attempts))
+        self.environments.close()
         self.children.close(max(0.0, deadline - clock.monotonic()) and 0.5)
         if DATABASE_AWAY not in self.trouble and clock.monotonic() < deadline:
             leaving = self.work(self._write_presence, 0, 0, self._presence[2] if self._presence else ())

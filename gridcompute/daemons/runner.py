@@ -46,6 +46,7 @@ from gridcompute.errors import (
 )
 from gridcompute.grid import applications, archive
 from gridcompute.grid.shared_folder import Prepared, SharedFolder
+from gridcompute.machine import program
 from gridcompute.machine.child import Report
 from gridcompute.machine.written import Written
 
@@ -227,10 +228,14 @@ def _call_on_files(
     application = Path(job["application_path"])
     free = shutil.disk_usage(job["work"]).free
     try:
-        called = _load(application, function, share)
+        in_environment = function == "process" and job.get("python")
+        called = None if in_environment else _load(application, function, share)
         before()
         report({"kind": "stage", "stage": "run"})
-        value = _call(application, function, called, [str(file) for file in files])
+        if called is None:
+            value = _call_in_environment(job, [str(file) for file in files], report)
+        else:
+            value = _call(application, function, called, [str(file) for file in files])
         after()
     except ApplicationError as exc:
         _look_for_other_causes(exc, share, free)
@@ -263,6 +268,53 @@ def _call(application: Path, function: applications.Function, called: Callable[.
     except BaseException as exc:
         message = f"{function}.py failed with {type(exc).__name__}: {exc}".rstrip(": ")
         raise ApplicationError(message, traceback=applications.plugin_traceback(exc, application)) from exc
+
+
+def _call_in_environment(job: Job, files: list[str], report: Report) -> list[str] | None:
+    """Run process.py by the Python of the application's own environment; what process_case returned."""
+    import json  # seldom
+    import subprocess
+
+    application = Path(job["application_path"])
+    request, answer, progress = (Path(job["work"], f"environment-{name}") for name in ("request", "answer", "progress"))
+    asked = {"application_path": str(application), "files": files, "answer": str(answer), "progress": str(progress)}
+    request.write_text(json.dumps(asked), encoding="utf-8")
+    command = [job["python"], str(Path(__file__).with_name("in_environment.py")), str(request)]
+    try:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, env=program.environment_for_others(os.environ))
+    except OSError as exc:
+        raise ApplicationError(f"Cannot start {job['python']}, which the application needs: {exc}") from exc
+    told = 0
+    while process.poll() is None:
+        told = _pass_on_progress(progress, told, report)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+    try:
+        found = json.loads(answer.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise ApplicationError(
+            f"process.py ended its Python ({job['python']}) with exit code {process.returncode} before it returned."
+        ) from exc
+    if "error" in found:
+        raise ApplicationError(found["error"], traceback=found["traceback"])
+    if "wrong" in found:
+        raise ApplicationError(f"process.py returned {found['wrong']} where a list of output files is expected.")
+    return found["value"]
+
+
+def _pass_on_progress(path: Path, told: int, report: Report) -> int:
+    """Tell the newest line of progress beyond `told` bytes; how many bytes there were."""
+    import json
+
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return told
+    lines = data.splitlines()
+    if len(data) > told and lines and data.endswith(b"\n"):
+        report.progress(*json.loads(lines[-1]))
+        return len(data)
+    return told
 
 
 def _look_for_other_causes(failure: ApplicationError, share: SharedFolder, free_before: int) -> None:

@@ -185,6 +185,7 @@ class State:
             "case received": self._case_received,
             "case failed": self._case_failed,
             "activity": self._nothing,
+            "left to others": self._nothing,  # said by warnings
             "daemon ended": self._daemon_ended,
             "cases changed": self._cases_changed,
         }

@@ -65,10 +65,19 @@ def required(name: str, extras: Sequence[str] = ()) -> dict[str, metadata.Distri
             if match is None:
                 continue
             only_with = set(_extra.findall(match[3]))
-            if not only_with or only_with & wanted:
+            if (not only_with or only_with & wanted) and _holds(match[3], wanted):
                 more = frozenset(part.strip() for part in (match[2] or "").split(",") if part.strip())
                 waiting.append((normal_name(match[1]), more, not _extra.sub("", match[3]).strip(" ()")))
     return found
+
+
+def _holds(marker: str, extras: frozenset[str]) -> bool:
+    """Whether a marker holds on this computer; without the package that can say, what is installed decides."""
+    try:
+        from packaging.markers import Marker
+    except ImportError:
+        return True
+    return not marker.strip() or any(Marker(marker).evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def normal_name(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 helper_command = "--case-helper"
@@ -35,6 +36,15 @@ def place() -> Path:
     """Where people see the program, and put a server.txt: `folder`, or that of the single file it was unpacked from."""
     archive = os.environ.get(archive_variable, "") if is_frozen() else ""
     return Path(archive).parent if archive else folder()
+
+
+def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment for a Python that is not ours: without what leads it to our own libraries."""
+    ours = str(folder()) if is_frozen() else None
+    drop = {"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV"}
+    return {
+        name: value for name, value in environ.items() if name not in drop and not (ours and value.startswith(ours))
+    }
 
 
 def command(*arguments: str) -> list[str]:

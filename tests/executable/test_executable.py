@@ -22,6 +22,7 @@ from gridcompute.machine import libraries, licences
 from gridcompute.machine.mongod import find_mongod
 from tests.support.grids import Grid, copy_application
 from tests.support.screen import Screen, screen
+from tests.support.uv import helper, uv_offline, with_a_head
 from tests.support.waiting import wait_for
 
 pictures = Path(__file__).parents[2] / ("docs/pictures" if os.environ.get("GRIDCOMPUTE_PICTURES") else ".made/pictures")
@@ -159,6 +160,29 @@ def test_an_application_may_import_the_whole_standard_library(executable, make_g
     assert received.code == 0, received.err
 
     assert (grid.received / "found.txt").read_text() == "[] 6 3.30 12 [2, 4, 6]", grid.documents()
+
+
+def test_an_application_that_needs_numpy_has_an_environment_made_by_the_uv_inside(
+    executable, make_grid, tmp_path: Path
+):
+    scripts = {**copy_application, "process": with_a_head, "helper": helper}
+    grid: Grid = make_grid(apps={"Needs NumPy": scripts}, machines=["PC-2"])
+    file = tmp_path / "input.txt"
+    file.write_text("content")
+    (tmp_path / "uv").mkdir()
+    anna, ben = executable("anna"), executable("ben", **uv_offline(tmp_path / "uv"))
+    anna_is = ("--server", grid.root, "--machine", "PC-1")
+
+    submitted = anna.run(*anna_is, "submit", "Needs NumPy", file)
+    assert submitted.code == 0, submitted.err
+    worked = ben.run("--server", grid.root, "--machine", "PC-2", "agent", "--processes", "1", "--until-idle")
+    assert worked.code == 0, worked.err + ben.log_end()
+    received = anna.run(*anna_is, "agent", "--processes", "0", "--until-idle")
+    assert received.code == 0, received.err
+
+    found = (grid.received / "found.txt").read_text()
+    assert found.startswith("6 [9] content "), found
+    assert str(ben.home / "environments") in found
 
 
 def test_the_single_file_unpacks_once_and_finds_the_server_file_beside_it(built_executable, executable, make_grid):

@@ -39,6 +39,7 @@ ours = {
     "state": (events.state("process", "ok", "m"), {"daemon", "name", "message"}),
     "case received": (events.case_received("id", "A"), {"id", "application"}),
     "case failed": (events.case_failed("id", "A", "m"), {"id", "application", "message"}),
+    "left to others": (events.left_to_others(["Copy"]), {"applications"}),
     "activity": (events.activity("process", running=1, waiting=0), {"daemon", "running", "waiting", "claimed"}),
     "cases changed": (events.cases_changed(), set()),
     "daemon ended": (events.daemon_ended("process", True), {"daemon", "expected"}),
