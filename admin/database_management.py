@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -117,7 +118,9 @@ def main(arguments: Sequence[str]) -> int:
     entries = [{"_id": version, "status": "allowed"} for version in options.allow]
     for status, given in (("warning", options.warn), ("refused", options.refuse)):
         entries += [{"_id": version, "status": status, "message": message} for version, message in given]
-    password = options.password if options.password is not None else getpass.getpass("Password of the user group: ")
+    password = options.password or os.environ.get(config.environment_password)
+    if not password:
+        password = getpass.getpass("Password of the user group: ")
     try:
         checked = [checked_version(entry) for entry in entries]
         with closing(connect(options.mongodb_server, options.user_group, password, options.instance)) as database:
@@ -176,7 +179,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("--mongodb-server", required=True, metavar="H:P", help="host:port, or a mongodb:// address")
     parser.add_argument("--user-group", "--login", required=True, metavar="G")
-    parser.add_argument("--password", metavar="P", help="asked for if left out")
+    parser.add_argument("--password", metavar="P", help="or in GRIDCOMPUTE_PASSWORD; else asked for")
     parser.add_argument("--allow", action="append", default=[], metavar="V", help="allow this version")
     two = {"action": "append", "default": [], "nargs": 2, "metavar": ("V", "MESSAGE")}
     parser.add_argument("--warn", **two, help="allow this version with a message")
