@@ -241,7 +241,7 @@ class Node:
             return
         if kind == "x":
             if header.get("b"):
-                self._bounce(header, segments)
+                self._bounce(link, header, segments)
             else:
                 self.handler.on_execute(header, segments)
         elif kind == "r":
@@ -254,16 +254,22 @@ class Node:
         if pending is not None:
             pending.batch.settle(pending.index, answer)
 
-    def _bounce(self, header: dict[str, Any], segments: list[Segment]) -> None:
+    def _bounce(self, link: Link | None, header: dict[str, Any], segments: list[Segment]) -> None:
         """Sends a transfer on to each of its final receivers; they answer its sender, not us."""
+        children = set()
         for number, receiver in _numbers(header):
             onward = {key: value for key, value in header.items() if key not in ("b", "t", "*", "vb", "again")}
             onward.update(i=number, d=receiver)
             if receiver != self.name:
                 child = self._children.get(self.tree.ways.get(receiver, ""))
-                if child is not None and "na" not in header:
-                    self._passing.setdefault(child, {})[(header["s"], number)] = receiver
+                if child is not None:
+                    children.add(child)
+                    if "na" not in header:
+                        self._passing.setdefault(child, {})[(header["s"], number)] = receiver
             self.send(onward, segments, block=False)
+        if link is not None:
+            for child in children:
+                link.heed(child)
 
     def undeliverable(self, link: Link | None, header: dict[str, Any], reason: str) -> None:
         if header.get("k") != "x":
@@ -314,6 +320,10 @@ class Node:
         elif name == "gone":
             gone = [member for item in body["names"] for member in self.tree.remove(item)]
             self._announce_gone(gone, body["reason"], body["purpose"], direct=False)
+            lost = {member.name for member in gone}
+            numbers = [number for number, pending in list(self._pending.items()) if pending.receiver in lost]
+            if numbers:
+                self.loop.call_later(self.tolerance, self._give_up, link, numbers, body["reason"], self._arriving())
         elif name == "path" and link is self.up:
             self.tree.rename_path(body["path"])
             self.set_hearts(body["frequency"], body["tolerance"])
@@ -465,10 +475,14 @@ class Node:
                 link.last_heard = min(now, link.last_heard + deaf + 2 * self.loop.interval)
             if link.state == "up":
                 link.beat(now, beat)
+            if link.is_paused and link.state == "up":
+                link.last_heard = now  # what it says is not read; that ends when whom it waits for reads, or is lost
             silent = now - max(link.last_heard, self._vouched.get(link.session, 0.0))
             # A cut right after a resumption is met while that one's thread still ends; then it is begun here.
             if link is self.up and (link.state == "down" or (link.state == "up" and silent > 2.5 * beat)):
                 self._resume()
+            elif link.state == "down" and link not in bridged:
+                self._probe(link)
             if silent > self.tolerance:
                 if link in bridged:
                     self.bridges.broken(link, f"it was silent for {self.tolerance:g} s")
@@ -585,6 +599,32 @@ class Node:
             for key in [key for key in passing if key[0] in lost]:
                 del passing[key]
         self.handler.on_gone(gone, reason, purpose, direct)
+
+    def _arriving(self) -> dict[str, int]:
+        """Bytes that have not come of each answer under way in chunks, by what it answers."""
+        links = [*self.links(), *self.bridges.links()]
+        return {
+            str(header.get("i")): missing
+            for link in links
+            for header, missing in link.arriving()
+            if header.get("k") == "r"
+        }
+
+    def _give_up(self, link: Link, numbers: list[str], reason: str, before: dict[str, int]) -> None:
+        """Settles what lost executors owe and the branch they hung on did not answer; what still comes may come."""
+        arriving = self._arriving()
+        coming = []
+        for number in numbers:
+            pending = self._pending.get(number)
+            if pending is None:
+                continue
+            if link.state == "down" or arriving.get(number) != before.get(number):
+                coming.append(number)
+            else:
+                error = f"{pending.receiver} cannot answer. It was lost: {reason}."
+                self.settle(number, Answer({"s": pending.receiver}, [], error))
+        if coming:
+            self.loop.call_later(self.tolerance, self._give_up, link, coming, reason, arriving)
 
     def lose_bridged(self, name: str, reason: str) -> None:
         """The tree says that the end of a bridge is lost: so are the answers to what went by it and arrived."""

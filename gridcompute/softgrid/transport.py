@@ -34,6 +34,9 @@ WINDOW = 8 * 1024 * 1024
 QUEUE_LIMIT = 16 * 1024 * 1024
 """Bytes of small messages that wait for a neighbour; then the sender waits, or nothing is read from whom they come."""
 
+LARGE_LIMIT = 256 * 1024 * 1024
+"""Bytes of large messages that bounce to a neighbour; then nothing is read from whom they come."""
+
 ACK_AFTER = 256 * 1024
 ACK_PAUSE = 0.05
 READ_SIZE = 256 * 1024
@@ -240,12 +243,15 @@ class Link:
     @property
     def queued_bytes(self) -> int:
         """Bytes in memory for this neighbour: waiting, or sent and not acknowledged."""
-        relayed = sum(
+        return self._ready_bytes + self._sent_bytes + self._large_bytes(relayed=True)
+
+    def _large_bytes(self, relayed: bool) -> int:
+        """Bytes of large messages that are to go: such that pass by here, or this executor's own."""
+        return sum(
             sum(len(piece) for piece in list(stream.pieces))
             for stream in list(self._streams.values())
-            if stream.relayed is not None
+            if (stream.relayed is not None) == relayed
         )
-        return self._ready_bytes + self._sent_bytes + relayed
 
     def _check(self) -> None:
         if self.state == "lost":
@@ -290,7 +296,7 @@ class Link:
             self.loop.call_soon(self._watch)
         if self._ready_bytes < QUEUE_LIMIT // 2:
             self._room.notify_all()
-            if self._feeders:
+            if self._feeders and self._large_bytes(relayed=False) <= LARGE_LIMIT:
                 feeders, self._feeders = self._feeders, set()
                 for feeder in feeders:
                     self.loop.call_soon(feeder._unpause)
@@ -649,6 +655,18 @@ class Link:
                 self._put(wire.REFUSE, 0, stream, b"")
                 self._flush(bulk=False)
 
+    def heed(self, onward: Link) -> None:
+        """Reads no more from here while too much that bounced waits for `onward`; on the loop's thread."""
+        if onward.state != "lost" and (
+            onward._ready_bytes > QUEUE_LIMIT or onward._large_bytes(relayed=False) > LARGE_LIMIT
+        ):
+            self._pause_for(onward)
+
+    def arriving(self) -> list[tuple[dict[str, Any], int]]:
+        """(header, bytes that have not come) of every message to this executor that comes in chunks."""
+        with self._lock:
+            return [(item.header, item.remaining) for item in self._incoming.values() if item.onward is None]
+
     def _pause_for(self, onward: Link) -> None:
         """Reads no more from here until `onward` has taken what waits for it."""
         with onward._lock:
@@ -666,6 +684,11 @@ class Link:
     @property
     def received_number(self) -> int:
         return self._received
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is read from the neighbour because another one takes nothing."""
+        return self._paused
 
     def attach(self, channel: Channel, they_received: int) -> None:
         """Takes a new connection, greeted and proved; what the neighbour has not received goes again."""

@@ -239,26 +239,31 @@ def test_what_a_killed_executor_left_is_removed_by_the_next_start(make_grid, tmp
     assert not left.exists()
 
 
-def test_memory_for_a_stopped_peer_is_bounded_and_the_sender_waits(make_grid):
+@pytest.mark.parametrize("bounced", [False, True], ids=["directly", "bounced"])
+def test_memory_for_a_stopped_peer_is_bounded_and_the_sender_waits(make_grid, bounced):
     grid = make_grid(heartMonitorFrequency=1, heartbeatTolerance=6)
-    (worker,) = launch(grid, "worker")
-    link = grid._node.child(worker)
+    (manager,) = launch(grid, "manager") if bounced else (None,)
+    (worker,) = launch(grid, "worker", upgrid=manager)
+    link = grid._node.child(manager or worker)
+    connections = link.connections
     os.kill(pid_of(worker), signal.SIGSTOP)
     template = grid.get_transfer_template("get_version", args=(b"x" * 20_000,), returnResult=False)
     sent = []
 
     def send():
-        for _ in range(4000):  # 80 MB
-            grid.transfer(template, worker)
+        for _ in range(6000):  # 120 MB
+            grid.transfer(template, manager or worker, bounce=[worker] if bounced else None)
             sent.append(1)
 
     sender = threading.Thread(target=send)
     sender.start()
-    time.sleep(2.5)
-    assert sender.is_alive() and len(sent) < 3000
+    time.sleep(3.5)
+    assert sender.is_alive() and len(sent) < 4500
     assert link.queued_bytes < 40 * 1024 * 1024
     sender.join(20)
     assert not sender.is_alive()  # the loss of the worker frees it
+    assert link.connections == connections
+    assert not bounced or all(grid.transfer_add_data("still", 1, manager))
 
 
 def test_rules_are_seen_by_launched_executors(make_grid):
@@ -397,3 +402,34 @@ def test_whether_a_process_runs_is_asked_without_a_signal_on_windows(monkeypatch
     monkeypatch.setattr(os, "kill", None)
     assert node.process_state(1234) == state
     assert kernel.closed == bool(handle)
+
+
+def test_a_result_that_stopped_half_way_is_answered_as_failed_though_nobody_tells_that_it_did(make_grid):
+    grid = make_grid(heartMonitorFrequency=0.5, heartbeatTolerance=2)
+    Globals.RULES["router_allow_executing_udf"] = True
+    (router,) = launch(grid, "router", executorKwargs={"allowExecutingUDF": True})
+    (worker,) = launch(grid, "worker", upgrid=router)
+
+    def tell_nothing(executor):
+        executor._node.up._abort = lambda number: None
+
+    assert call(grid, tell_nothing, router, first=True) == [None]
+    results = []
+    waiting = threading.Thread(target=lambda: results.extend(call(grid, lambda: bytes(200_000_000), worker)))
+    waiting.start()
+    poll(lambda: grid._node._arriving(), 10)
+    os.kill(pid_of(worker), signal.SIGKILL)
+    waiting.join(15)
+    assert not waiting.is_alive()
+    assert worker in results[0].error and "was lost" in results[0].error
+
+
+def test_a_child_cut_off_while_the_last_look_at_it_ends_is_looked_at_again(make_grid):
+    grid = make_grid(heartbeatTolerance=60)
+    (worker,) = launch(grid, "worker")
+    link = grid._node.child(worker)
+    grid._node._probing.add(link.session)  # as long as the thread that looked after the cut before is not quite over
+    os.kill(pid_of(worker), signal.SIGKILL)
+    poll(lambda: link.state == "down", 10)
+    grid._node._probing.discard(link.session)
+    poll(lambda: worker not in grid.workers, 10)
