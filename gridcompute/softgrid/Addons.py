@@ -107,7 +107,7 @@ class RepositoryTransfer:
 
 def _repository_class() -> Any:
     try:
-        from pyrep import Repository  # type: ignore[import-untyped]
+        from pyrep import Repository  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as exc:
         raise SoftgridError("pyrep is not installed here; install it with 'pip install pyrep'.") from exc
     return Repository

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -318,3 +319,18 @@ def test_settings_that_an_ordinary_user_may_change_are_a_warning(make_grid, exam
     assert examine(grid)["rights on Settings"][0] == "warning"
     monkeypatch.setattr(doctor, "may_write", lambda path: False)
     assert examine(grid)["rights on Settings"][0] == "ok"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems give rights by lists")
+def test_a_script_that_every_user_may_change_is_warned_of(make_grid, examine):
+    grid = make_grid(apps={"Copy": grids.copy_application}, machines=["PC-1"])
+    script = grid.applications_path / "Copy" / "process.py"
+    for path in (grid.settings_path.parent, *grid.settings_path.parent.rglob("*")):
+        path.chmod(path.stat().st_mode & ~0o002)
+    assert examine(grid)["rights on Settings"][0] == "ok"
+
+    script.chmod(0o666)
+    state, said = examine(grid)["rights on Settings"]
+    assert state == "warning"
+    assert f"every user may change {script}" in said
+    assert "chmod -R o-w" in said

@@ -95,3 +95,15 @@ def test_the_page_shows_every_documented_variable_with_its_value():
         if isinstance(value, float) or (isinstance(value, int) and name != "max_number_process"):
             number = re.search(r"[\d,.]+", shown)
             assert number and float(number.group().replace(",", "")) == pytest.approx(value), f"docs/config.md: {name}"
+
+
+def test_the_version_stands_in_one_place():
+    """Whoever makes a release changes it there, and gives the changes their heading (CONTRIBUTING.md)."""
+    root = page.parents[1]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", config.version)
+    for name in ("setup.py", "pyproject.toml", "docs/conf.py", "README.md", "Makefile", "CONTRIBUTING.md"):
+        assert config.version not in (root / name).read_text("utf-8"), name
+    code = [path for folder in ("gridcompute", "admin") for path in (root / folder).rglob("*.py")]
+    assert [path.name for path in code if f'"{config.version}"' in path.read_text("utf-8")] == ["config.py"]
+    headings = re.findall(r"^## (.+)$", (root / "CHANGES.md").read_text("utf-8"), re.MULTILINE)
+    assert headings[0] == config.version
