@@ -47,7 +47,7 @@ def keep(settings: Settings, password: str) -> None:
         raise SettingsError("The system's keyring holds no password of this grid. There is nothing to forget.") from exc
     except Exception as exc:  # each system's keyring has errors of its own
         raise SettingsError(
-            f"Cannot use the system's keyring: {exc}. Without one set the variable {config.environment_password}."
+            f"Cannot use the system's keyring: {str(exc).rstrip('.')}. Without one set the variable {config.environment_password}."
         ) from exc
 
 
@@ -60,7 +60,7 @@ def _from_keyring(settings: Settings) -> tuple[str, str]:
     try:
         found = keyring.get_password(config.program_name, _name(settings))
     except Exception as exc:  # noqa: BLE001 - each system's keyring has errors of its own
-        return "", f"the system's keyring can't be asked ({exc})"
+        return "", f"the system's keyring can't be asked ({str(exc).rstrip('.')})"
     return found or "", "the system's keyring holds none"
 
 
