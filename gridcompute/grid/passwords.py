@@ -47,7 +47,8 @@ def keep(settings: Settings, password: str) -> None:
         raise SettingsError("The system's keyring holds no password of this grid. There is nothing to forget.") from exc
     except Exception as exc:  # each system's keyring has errors of its own
         raise SettingsError(
-            f"Cannot use the system's keyring: {str(exc).rstrip('.')}. Without one set the variable {config.environment_password}."
+            f"Cannot use the system's keyring: {str(exc).rstrip('.')}. Without one set the variable "
+            f"{config.environment_password}."
         ) from exc
 
 
