@@ -37,6 +37,8 @@ class Attempt:
     started: float  # monotonic
     time_limit: float | None = None  # seconds of running, paused time left out
     attempts: int = config.attempts
+    processes: int = 1  # of those that the machine lends
+    squeezed: float | None = None  # monotonic moment since which the machine lends fewer than that
     avoid: float = 0.0  # seconds for which this machine leaves the case to others after a failure
     child: Child | None = None
     stage: str = "fetch"

@@ -11,6 +11,7 @@ import logging
 import queue
 import shutil
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from gridcompute.daemons.attempt import (
 )
 from gridcompute.daemons.environments import Environments
 from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
+from gridcompute.daemons.room import Room
 from gridcompute.errors import (
     ArchiveMissing,
     EnvironmentMissing,
@@ -70,6 +72,7 @@ class Work:
     pins: pins.Pins = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # application -> why its code is not run
     heads: dict[str, Head | str] = field(default_factory=dict)  # of applications with needs of their own
+    needs: dict[str, int] = field(default_factory=dict)  # processes for one case, of applications that want several
 
 
 class Bench:
@@ -153,6 +156,7 @@ class ProcessDaemon(Daemon):
         self._lost_tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._alone_since: float | None = None
         self._next_look_for_lone = 0.0
+        self._room = Room()
         self._helper_losses = 0
         self._next_roll_call = 0.0
         self._leftovers: list[Leftover] | None = None
@@ -329,19 +333,32 @@ class ProcessDaemon(Daemon):
     def _keep_to_number(self, now: float) -> None:
         """Pause the newest cases above the wanted number, resume the oldest below it; at zero ask about the rest."""
         alive = sorted((a for a in self.attempts.values() if a.ended is None), key=lambda a: a.started)
-        number = 0 if self._lending.resting else self.wanted
-        for position, attempt in enumerate(alive):
+        number = left = 0 if self._lending.resting else self._lent_to_cases()
+        for attempt in alive:
+            fits = attempt.processes <= left
+            if fits or attempt.ending:
+                left -= attempt.processes
             if attempt.ending:
                 continue
-            if position >= number and not attempt.paused:
+            if not fits and not attempt.paused:
                 attempt.pause(now)
                 self._show(attempt)
-            elif position < number and attempt.paused and not attempt.held:
+            elif fits and attempt.paused and not attempt.held:
                 attempt.resume(now)
                 self._show(attempt)
+            self._return_squeezed(attempt, number, now)
         if self.wanted == 0 and alive and not self._asked_to_terminate:
             self._asked_to_terminate = True
             self.tell(events.terminate_process(len(alive)))
+
+    def _return_squeezed(self, attempt: Attempt, number: int, now: float) -> None:
+        """A paused case that needs more processes than are lent by now goes back after a while: it may never go on."""
+        if not 0 < number < attempt.processes or attempt.held:
+            attempt.squeezed = None
+        elif attempt.squeezed is None:
+            attempt.squeezed = now
+        elif now - attempt.squeezed > config.rest_limit:
+            self._end_attempt(attempt, "quit")
 
     def _keep_rules(self, now: float) -> None:
         """What the lending rules say: cases rest while their owner needs the computer, and go back after a while."""
@@ -382,7 +399,7 @@ class ProcessDaemon(Daemon):
         else:
             self._forget_folder(attempt.work)
         self.tell(events.remove_my_process(str(attempt.case.id), future.result()))
-        if future.result() != "done":  # it may be put back at once, or in a moment
+        if future.result() != "done" or self.allowed.needs:  # it is put back, or there is room for a larger case
             self.look_soon()
 
     def _settle(self, attempt: Attempt) -> str:
@@ -563,7 +580,7 @@ class ProcessDaemon(Daemon):
         refused = {name: why for name, one in allowed.items() if (why := self._refusal(one, pinned))}
         allowed = {name: one for name, one in allowed.items() if name not in refused}
         heads = {name: head for name, one in allowed.items() if (head := self._head_of(one)) is not None}
-        return Work(allowed, others, mine is not None, pinned, refused, heads)
+        return Work(allowed, others, mine is not None, pinned, refused, heads, self._needs_of(allowed))
 
     def _head_of(self, application: applications.Application) -> Head | str | None:
         """What process.py declares at its head, or what is wrong with it; None where it has none."""
@@ -579,6 +596,14 @@ class ProcessDaemon(Daemon):
             return pins.refusal(application.name, application.path, pinned)
         except OSError as exc:
             raise ShareAway(f"Cannot read the application in {application.path}: {exc}. It is waited for.") from exc
+
+    def _needs_of(self, names: Iterable[str]) -> dict[str, int]:
+        """Processes for one case, where an application wants more than one."""
+        needs = {}
+        for name in names:
+            with contextlib.suppress(SettingsError):  # each of its cases will tell
+                needs[name] = self.share.read_application_settings(name).processes
+        return {name: number for name, number in needs.items() if number > 1}
 
     def _allow(self, work: Work) -> None:
         if not self._seen_share:
@@ -673,25 +698,45 @@ class ProcessDaemon(Daemon):
             for name in self.allowed.applications
             if not self.bench.benched(name, now) and self.environments.ready(name)
         ]
-        if not claimable or self._waits_for_a_lone_case(claimable, now):
+        if not claimable or self._waits_for_a_lone_case(claimable, now) or self._makes_room(claimable, free, now):
             return
         while free > 0 and not self.stop.is_set():
-            attempt = self._claim(claimable)
+            fitting = self._fitting(claimable, free)
+            attempt = self._claim(fitting) if fitting else None
             if attempt is None:
                 self.more_may_wait = False
                 break
-            free -= 1
+            free -= attempt.processes
             if attempt.case.alone:
                 break
         self.database_answers()
 
     def _free(self) -> int:
-        """How many cases may be claimed: a process is free again while the result of its case is being delivered.
+        """How many processes may take cases: they are free again while the result of their case is being delivered.
 
-        Not where the delivery had to be put off, and only a few times over: what is claimed must also come home.
+        Not where the delivery had to be put off, and only for a few cases: what is claimed must also come home.
         """
-        delivered = sum(attempt.being_delivered for attempt in self.attempts.values())
-        return self.wanted - len(self.attempts) + min(delivered, _delivered_beside)
+        held = sum(attempt.processes for attempt in self.attempts.values())
+        delivered = [attempt.processes for attempt in self.attempts.values() if attempt.being_delivered]
+        return self._lent_to_cases() - held + sum(delivered[:_delivered_beside])
+
+    def _lent_to_cases(self) -> int:
+        """How many processes this machine has for cases."""
+        return self.wanted
+
+    def _need(self, application: str) -> int:
+        """How many processes a case takes here: never more than there are."""
+        return min(self.allowed.needs.get(application, 1), max(1, self._lent_to_cases()))
+
+    def _fitting(self, claimable: list[str], free: int) -> list[str]:
+        if not self.allowed.needs:
+            return claimable
+        return [name for name in claimable if self._need(name) <= free]
+
+    def _makes_room(self, claimable: list[str], free: int, now: float) -> bool:
+        """Whether nothing is claimed now since the next case of the queue needs more processes than are free."""
+        too_large = set(claimable) - set(self._fitting(claimable, free))
+        return self._room.is_made(too_large, lambda: self.database.next_application(self.party, claimable), now)
 
     def _waits_for_a_lone_case(self, claimable: list[str], now: float) -> bool:
         """Rule 4: a case that took machines down runs alone; the machine is emptied for one that has waited a while."""
@@ -737,6 +782,7 @@ class ProcessDaemon(Daemon):
             token,
             work,
             now,
+            processes=self._need(case.application),
             attempts=self.settings.attempts,
             avoid=config.avoid_time if case.application in self.allowed.shared else 0.0,
         )
@@ -747,6 +793,7 @@ class ProcessDaemon(Daemon):
             "case": str(case.id),
             "application": case.application,
             "application_path": str(application.path),
+            "processes": attempt.processes,
             "share": str(self.share.root),
             "input": case.input.document(),
             "result": {"user": case.origin_user, "machine": case.origin_machine, "stem": attempt.stem},

@@ -57,6 +57,9 @@ _NOTHING_HELD = {"token": "$$REMOVE", "lease_until": "$$REMOVE", "holder": "$$RE
 _LIST_FIELDS = {"output": 0, "error.traceback": 0, "avoid": 0}
 """What a list never shows; documents stay small on the way."""
 
+_QUEUE = [("priority", -1), ("_id", 1)]
+"""The order in which cases are given out."""
+
 _SHOWN_FIELDS = dict.fromkeys(
     [
         "application",
@@ -504,15 +507,7 @@ class Database:
         """
         if not applications:
             return None
-        query: Document = {
-            **self._scope,
-            "status": cases.TO_PROCESS,
-            "application": {"$in": sorted(applications)},
-            "format": {"$lte": config.case_format},
-            "$expr": {"$and": [_DUE, _not_avoided_by(party.machine)]},
-        }
-        if not alone:
-            query["alone"] = {"$ne": True}
+        query = self._claimable(party, applications, alone=alone)
         attempt = {"machine": party.machine, "user": party.user, "token": token}
         update = [
             {
@@ -545,11 +540,30 @@ class Database:
             found = self._cases.find_one_and_update(
                 query,
                 update,
-                sort=[("priority", -1), ("_id", 1)],
+                sort=_QUEUE,
                 projection=_LIST_FIELDS,
                 return_document=pymongo.ReturnDocument.AFTER,
             )
         return Case.of(found) if found else None
+
+    def _claimable(self, party: Party, applications: Collection[str], *, alone: bool) -> Document:
+        query: Document = {
+            **self._scope,
+            "status": cases.TO_PROCESS,
+            "application": {"$in": sorted(applications)},
+            "format": {"$lte": config.case_format},
+            "$expr": {"$and": [_DUE, _not_avoided_by(party.machine)]},
+        }
+        if not alone:
+            query["alone"] = {"$ne": True}
+        return query
+
+    def next_application(self, party: Party, applications: Collection[str]) -> str | None:
+        """The application of the case that `claim` would give to a machine with room for any, or None."""
+        query = self._claimable(party, applications, alone=False)
+        with self._asked("look at the head of the queue"):
+            found = self._cases.find_one(query, {"application": 1}, sort=_QUEUE)
+        return found["application"] if found else None
 
     def claimed(self, token: str) -> Case | None:
         """The case that `token` holds, after a claim whose reply was lost."""

@@ -25,6 +25,9 @@ from gridcompute.errors import SettingsError
 
 machine_column = "Machine name"
 
+all_processes = 1_000_000
+"""More processes than any machine lends: a case takes what there are."""
+
 _EXAMPLES = {
     "mongodb server": "Machine123:27017",
     "user group": "ENGINEERING",
@@ -64,6 +67,7 @@ class ApplicationSettings:
     time_limit: float | None = None  # seconds that process_case may run
     attempts: int | None = None  # failures after which a case is an error, in place of the grid's
     description: str = ""
+    processes: int = 1  # of those that a machine lends, for one case; `all_processes` where it takes them all
     unknown: tuple[str, ...] = ()
 
 
@@ -154,7 +158,9 @@ def _is_quoted(value: str) -> bool:
 
 
 def parse_application_settings(text: str, where: str) -> ApplicationSettings:
-    """The settings in the text of an application.txt, all optional: ``time limit``, ``attempts``, ``description``.
+    """The settings in the text of an application.txt, all optional.
+
+    They are ``time limit``, ``attempts``, ``description`` and ``processes``, a number or ``all``.
 
     Raises SettingsError as `parse_settings` does.
     """
@@ -163,6 +169,7 @@ def parse_application_settings(text: str, where: str) -> ApplicationSettings:
         time_limit=lines.number("time limit", None),
         attempts=lines.whole_number("attempts", None),
         description=lines.text("description", ""),
+        processes=lines.number_of_processes(),
         unknown=lines.unknown(),
     )
 
@@ -224,6 +231,10 @@ class _Parameters:
         """The value of `name`, a whole number from 1."""
         return self._checked(name, default, _whole, "it is no whole number from 1")
 
+    def number_of_processes(self) -> int:
+        """The value of ``processes``: a whole number from 1, or ``all``."""
+        return self._checked("processes", 1, _processes, "it is neither a whole number from 1 nor 'all'")
+
     def _checked(self, name: str, default, convert: Callable[[str], float | None], fault: str):
         text = self.text(name, "")
         if not text:
@@ -258,6 +269,10 @@ def _positive(text: str) -> float | None:
 def _whole(text: str) -> int | None:
     value = _positive(text)
     return int(value) if value is not None and value == int(value) else None
+
+
+def _processes(text: str) -> int | None:
+    return all_processes if text.casefold() == "all" else _whole(text)
 
 
 # --- Software_Per_Machine.csv ----------------------------------------------------------------------------------------

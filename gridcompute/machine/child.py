@@ -131,6 +131,7 @@ def run_job(entry: Entry, job: Message, report: Report) -> int:
     """Do `job` and return the exit code; a mistake of ours becomes an outcome, not a silent end."""
     if job.get("case"):
         os.environ["GRIDCOMPUTE_CASE"] = str(job["case"])
+        os.environ["GRIDCOMPUTE_PROCESSES"] = str(job.get("processes", 1))
     gridcompute._report_progress = report.progress
     try:
         entry(job, report)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gridcompute import config
 from gridcompute.daemons.loop import DATABASE_AWAY, ObservedLeases, Orders
 from gridcompute.daemons.process import ProcessDaemon
 from gridcompute.daemons.receive import ReceiveDaemon
@@ -15,7 +16,7 @@ from gridcompute.grid.cases import Archive, Party, new_token
 from gridcompute.grid.database import Database, Observed, object_id
 from gridcompute.machine.home import Home
 from gridcompute.server import Server
-from tests.support.grids import Grid
+from tests.support.grids import Grid, copy_application
 from tests.support.waiting import wait_for
 
 OTHER = Party("PC-2", "ben", "installation-ben", "agent-ben")
@@ -69,14 +70,14 @@ def database(grid):
 
 @pytest.fixture
 def submit(grid, tmp_path):
-    """Submits one case of *Copy* as the person at PC-3; its id."""
+    """Submits one case, of *Copy* unless told otherwise, as the person at PC-3; its id."""
 
-    def make(name: str = "case", **options: Any) -> str:
+    def make(name: str = "case", application: str = "Copy", **options: Any) -> str:
         file = tmp_path / name
         file.write_text(name)
         with Server(folder=str(grid.root), machine="PC-3", home=Home(tmp_path / "home of PC-3")) as server:
             server.connect()
-            (case_id,) = server.submit_to_server([[file]], "Copy", **options).ids
+            (case_id,) = server.submit_to_server([[file]], application, **options).ids
         assert case_id is not None
         return case_id
 
@@ -234,6 +235,164 @@ def test_the_machine_that_is_not_listed_says_so_once_and_processes_nothing(submi
         clock.turn(11.0)
     assert [("PC-9" in event["message"]) for event in daemon.told if event["type"] == "warning"] == [True]
     assert not daemon.children.started
+
+
+# Cases that take several of a machine's processes.
+
+
+@pytest.fixture
+def wide(grid):
+    """Makes the application *Wide*, whose cases take so many processes."""
+
+    def make(processes: str) -> None:
+        grid.write_application("Wide", {**copy_application, "application.txt": f"processes: {processes}\n"})
+        grid.write_machines({machine: ["Copy", "Wide"] for machine in ("PC-1", "PC-2")})
+
+    return make
+
+
+def names_of(daemon) -> list[str]:
+    """The applications whose cases the daemon's children were started for, in order."""
+    return [child.job["application"] for child in daemon.children.started]
+
+
+def end(daemon, clock: Clock, child: FakeChild) -> None:
+    """Let a case fail for good, which frees what it held."""
+    outcome = {"kind": "outcome", "outcome": "failed", "message": "an end", "traceback": ""}
+    daemon.children.says += [(child, outcome), (child, {"kind": "ended", "exit": 0, "signal": None})]
+    held = len(daemon.attempts)
+    clock.until(lambda: len(daemon.attempts) < held or len(daemon.children.started) > held, "the case is settled")
+
+
+def busy(daemon) -> int:
+    return daemon.wanted - daemon._free()
+
+
+def test_a_case_of_three_processes_leaves_room_for_no_more_than_the_rest(submit, make_daemon, wide, database):
+    wide("3")
+    submit("wide", "Wide", priority=90)
+    for name in ("a", "b"):
+        submit(name)
+    daemon = make_daemon(ProcessDaemon, processes=4)
+    clock = Clock(daemon)
+    clock.until(lambda: len(daemon.children.started) == 2, "the wide case and one beside it run")
+    clock.turn(11.0)
+
+    assert names_of(daemon) == ["Wide", "Copy"] and busy(daemon) == 4
+    assert [child.job["processes"] for child in daemon.children.started] == [3, 1]
+    clock.until(lambda: presence(database, daemon.party) == (4, 4), "others are told")
+
+
+def presence(database: Database, party: Party) -> tuple[int, int] | None:
+    """How many processes everybody's window shows as offered and busy."""
+    found = [one for one in database.present() if one["machine"] == party.machine]
+    return (found[0]["offered"], found[0]["busy"]) if found else None
+
+
+@pytest.mark.parametrize(("said", "lent", "takes"), [("all", 3, 3), ("8", 2, 2), ("2", 0, 0)])
+def test_a_case_never_takes_more_processes_than_the_machine_lends(submit, make_daemon, wide, said, lent, takes):
+    wide(said)
+    submit("wide", "Wide", priority=90)
+    submit("a")
+    daemon = make_daemon(ProcessDaemon, processes=lent)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon._seen_share, "the share is read")
+    for _ in range(3):
+        clock.turn(11.0)
+
+    assert [child.job["processes"] for child in daemon.children.started] == ([takes] if takes else [])
+
+
+def test_a_large_case_waits_its_turn_and_is_not_starved_by_small_ones(submit, make_daemon, wide):
+    wide("all")
+    submit("a", priority=90)
+    submit("b", priority=90)
+    submit("wide", "Wide", priority=70)
+    for name in "cdef":
+        submit(name)
+    daemon = make_daemon(ProcessDaemon, processes=2)
+    clock = Clock(daemon)
+    clock.until(lambda: len(daemon.children.started) == 2, "the first two cases run")
+    end(daemon, clock, daemon.children.started[0])
+    clock.until(lambda: len(daemon.children.started) == 3, "a small one takes the place for the moment")
+
+    for _ in range(4):
+        clock.turn(2.5)  # the large one stands first by now
+    end(daemon, clock, daemon.children.started[1])
+    clock.turn(2.5)
+    assert names_of(daemon) == ["Copy"] * 3, "room is being made"
+    end(daemon, clock, daemon.children.started[2])
+    clock.until(lambda: len(daemon.children.started) == 4, "the large case begins")
+
+    assert names_of(daemon)[-1] == "Wide" and len(daemon.attempts) == 1
+
+
+def test_small_cases_go_on_where_room_is_not_made_in_time(submit, make_daemon, wide):
+    """A case of an hour on one process must not keep the others from working for that hour."""
+    wide("2")
+    submit("long", priority=90)
+    submit("wide", "Wide", priority=70)
+    daemon = make_daemon(ProcessDaemon, processes=2)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "the long case runs")
+    for _ in range(4):
+        clock.turn(2.5)
+    submit("small")
+    clock.turn(11.0)
+    assert names_of(daemon) == ["Copy"], "room is being made for the large one"
+
+    clock.turn(60.0)
+    clock.until(lambda: len(daemon.children.started) == 2, "others run in between")
+
+    assert names_of(daemon) == ["Copy", "Copy"]
+
+
+def test_a_lowered_number_pauses_a_large_case_as_a_whole_and_others_run(submit, make_daemon, wide):
+    wide("3")
+    submit("wide", "Wide")
+    daemon = make_daemon(ProcessDaemon, processes=4)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "the large case runs")
+    submit("small")
+    clock.until(lambda: len(daemon.children.started) == 2, "a small case runs beside it")
+    large, small = daemon.children.started
+
+    daemon.wanted = 2
+    clock.turn()
+    assert (large.calls, small.calls) == (["pause"], [])
+    daemon.wanted = 3
+    clock.turn()
+    assert (large.calls, small.calls) == (["pause", "resume"], ["pause"])
+
+
+def test_a_large_case_that_can_never_go_on_here_goes_back_after_a_while(submit, make_daemon, wide):
+    wide("3")
+    submit("wide", "Wide")
+    daemon = make_daemon(ProcessDaemon, processes=3)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "the large case runs")
+    (child,) = daemon.children.started
+
+    daemon.wanted = 2
+    clock.turn()
+    clock.turn(config.rest_limit - 1)
+    assert child.calls == ["pause"]
+    clock.turn(2.0)
+    assert child.calls == ["pause", "end"]
+    daemon.children.says.append((child, {"kind": "ended", "exit": None, "signal": 15}))
+    clock.until(lambda: len(daemon.children.started) == 2, "it begins anew with what there is")
+    assert daemon.children.started[1].job["processes"] == 2
+
+
+def test_grids_without_large_cases_are_asked_nothing_more(submit, make_daemon, monkeypatch):
+    submit("a")
+    submit("b")
+    daemon = make_daemon(ProcessDaemon)
+    monkeypatch.setattr(daemon.database, "next_application", lambda *_: pytest.fail("a query too many"))
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a case runs")
+    for _ in range(5):
+        clock.turn(11.0)
 
 
 # T7: the lease proposes, the observer decides.

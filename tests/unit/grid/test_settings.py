@@ -17,6 +17,7 @@ from gridcompute.grid.passwords import password_of
 from gridcompute.grid.settings import (
     ApplicationSettings,
     Settings,
+    all_processes,
     decode,
     format_settings,
     parse_application_settings,
@@ -334,6 +335,17 @@ def test_settings_of_an_application_are_all_optional():
     assert parse_application_settings("# nothing\n", "application.txt") == ApplicationSettings()
     found = parse_application_settings("Time limit: 3600\nattempts: 1\ndescription: FEM: static\n", "application.txt")
     assert found == ApplicationSettings(time_limit=3600.0, attempts=1, description="FEM: static")
+
+
+@pytest.mark.parametrize(("said", "number"), [("4", 4), ("All", all_processes), ("", 1)])
+def test_an_application_says_how_many_processes_a_case_takes(said, number):
+    assert parse_application_settings(f"processes: {said}\n", "application.txt").processes == number
+
+
+@pytest.mark.parametrize("said", ["0", "-2", "1.5", "every"])
+def test_processes_are_a_whole_number_or_all(said):
+    with pytest.raises(SettingsError, match="'processes' in line 1: it is neither a whole number from 1 nor 'all'"):
+        parse_application_settings(f"processes: {said}\n", "application.txt")
 
 
 def test_a_time_limit_is_a_number_of_seconds():
