@@ -2,6 +2,7 @@
 
 from . import Collections, Globals
 from .Executors import Manager, Orchestrator, Router, Worker
+from .opening import open_softgrid
 from .version import __version__, get_author, get_doc, get_email, get_pypi, get_repository, get_version
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "get_pypi",
     "get_repository",
     "get_version",
+    "open_softgrid",
 ]
 
 

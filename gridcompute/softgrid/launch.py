@@ -225,6 +225,7 @@ def _start(
             stderr=subprocess.PIPE,
             env=environment,
             start_new_session=sys.platform != "win32",
+            creationflags=0x08000000 if sys.platform == "win32" else 0,  # CREATE_NO_WINDOW
         )
     except OSError as exc:
         raise LaunchFailed(f"{command[0]} can't be started: {exc}", again=False) from exc

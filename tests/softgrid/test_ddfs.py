@@ -92,6 +92,22 @@ def test_no_path_leaves_the_folder_and_nothing_is_replaced_unasked(folder, tmp_p
             DDFS.DDFSETL(**wrong)
 
 
+def test_two_writers_of_a_new_table_do_not_both_succeed_where_links_are_refused(folder, monkeypatch):
+    """FAT, some network drives, and Windows without the right."""
+
+    def refuse(*_):
+        raise PermissionError(1, "links are not known here")
+
+    monkeypatch.setattr("os.link", refuse)
+    DDFS.DDFSETL(int).dump("t", [[1]], replace=False)
+    monkeypatch.setattr("pathlib.Path.exists", lambda *_: False)  # the other one looked before ours was there
+    with pytest.raises(FileExistsError):
+        DDFS.DDFSETL(int).dump("t", [[2]], replace=False)
+    monkeypatch.undo()
+    assert DDFS.DDFSETL(int).pull("t") == ([], [[1]])
+    assert [item.name for item in folder.iterdir()] == ["t"]
+
+
 def test_a_worker_writes_below_its_own_folder(make_grid, tmp_path):
     grid = make_grid(ddfsDir=str(tmp_path / "orchestrator"))
     (worker,) = launch(grid, "worker", executorKwargs={"ddfsDir": str(tmp_path / "worker")})
