@@ -242,7 +242,10 @@ def _add_softgrid_commands(command: Adder) -> None:
     join = deeds.add_parser("join", help=text, description=text)
     join.add_argument("place", metavar="HOST:PORT", help="of the orchestrator")
     join.add_argument(
-        "--processes", type=_number(0), metavar="N", help="workers side by side (default: cores less one)"
+        "--processes",
+        type=_number(0),
+        metavar="N",
+        help="workers side by side (default: as many as the window lends, else cores less one)",
     )
     text = "print who hangs on whom"
     tree = deeds.add_parser("tree", help=text, description=text)
@@ -327,11 +330,20 @@ def _softgrid(options: argparse.Namespace) -> int:
     from gridcompute.commands import softgrid
 
     if options.deed == "start":
-        return softgrid.start(address=options.address, port=options.port, workers=options.workers)
+        return softgrid.start(address=options.address, port=options.port, workers=options.workers, home=options.home)
     if options.deed == "tree":
         return softgrid.tree(place=options.place, as_json=options.json)
-    number = default_processes() if options.processes is None else options.processes
-    return softgrid.join(place=options.place, processes=number)
+    number = options.processes
+    if number is None:
+        number = _lent_by_the_window(options.home) or default_processes()
+    return softgrid.join(place=options.place, processes=number, home=options.home)
+
+
+def _lent_by_the_window(home: Home) -> int:
+    """The number that the person dedicated in the window that is open; 0 where none is."""
+    owner = home.lock_owner()
+    number = home.preferences.load().get("processes") if owner and owner["role"] == "window" else 0
+    return number if isinstance(number, int) else 0
 
 
 def _password(options: argparse.Namespace) -> int:
@@ -397,7 +409,9 @@ def _say_news(server: Server) -> None:
 def _say_problem(event: events.Event) -> None:
     if event["type"] == "warning":
         complain(f"warning: {event['message']}")
-    elif event["type"] in ("error", "critical") or (event["type"] == "state" and event["name"] != "ok"):
+    elif event["type"] in ("error", "critical") or (
+        event["type"] == "state" and event["name"] != "ok" and event["message"]
+    ):
         complain(event["message"])
 
 

@@ -9,23 +9,29 @@ import getpass
 import json
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from gridcompute.commands.signals import stop_on_signals
 from gridcompute.errors import UsageError
+from gridcompute.machine import lent
 
 if TYPE_CHECKING:
+    from gridcompute.machine.home import Home
     from gridcompute.softgrid import Orchestrator
 
 PASSWORD_VARIABLE = "GRIDCOMPUTE_SOFTGRID_PASSWORD"
 
 
-def start(*, address: str | None, port: int, workers: int | None) -> int:
-    """Runs an orchestrator, with `workers` on this computer, until a signal ends it and its grid."""
+def start(*, address: str | None, port: int, workers: int | None, home: Home) -> int:
+    """Runs an orchestrator, with `workers` on this computer, until a signal ends it and its grid.
+
+    The workers count among the processes that this person's window or agent lends.
+    """
     from gridcompute.softgrid import Orchestrator
 
     _quiet()
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, _counted(home, workers or 0):
         try:
             orchestrator = Orchestrator(address=address, port=port, password=_password(), killAtDisconnect=False)
         except OSError as exc:
@@ -41,10 +47,10 @@ def start(*, address: str | None, port: int, workers: int | None) -> int:
     return 1 if failed else 0
 
 
-def join(*, place: str, processes: int) -> int:
+def join(*, place: str, processes: int, home: Home) -> int:
     """Lends `processes` of this computer to the grid at `place`, host:port, until a signal or the grid ends it.
 
-    A manager joins, and so many workers below it.
+    A manager joins, and so many workers below it. They count among those that this person's window or agent lends.
     """
     from gridcompute.softgrid import Globals, Manager
     from gridcompute.softgrid.errors import SoftgridError
@@ -61,12 +67,13 @@ def join(*, place: str, processes: int) -> int:
             except SoftgridError as exc:
                 raise UsageError(f"{exc} Is it the orchestrator's address and password?") from exc
             manager._ends_process = False  # its end is this command's end, not the process's own
-            failed = _launch_workers(manager, processes)
-            _say(f"{manager.gridUniqueName} lends {len(manager.workers)} processes.")
-            while not stop.wait(0.2):
-                if manager.isDisconnected:
-                    _say("The grid has ended.")
-                    break
+            with _counted(home, processes):
+                failed = _launch_workers(manager, processes)
+                _say(f"{manager.gridUniqueName} lends {len(manager.workers)} processes.")
+                while not stop.wait(0.2):
+                    if manager.isDisconnected:
+                        _say("The grid has ended.")
+                        break
         finally:
             manager.disconnect(kill=False)
     return 1 if failed else 0
@@ -116,6 +123,10 @@ def lines_of(top: str, paths: dict[str, list[str]]) -> list[str]:
         return found
 
     return lines(top, 0)
+
+
+def _counted(home: Home, processes: int) -> AbstractContextManager[None]:
+    return lent.hold(home.softgrid, processes) if processes else nullcontext()
 
 
 def _launch_workers(executor: Orchestrator | Any, count: int | None) -> bool:

@@ -47,6 +47,7 @@ from gridcompute.grid import applications, cases, pins, settings
 from gridcompute.grid.cases import Archive, Case
 from gridcompute.grid.database import object_id
 from gridcompute.grid.shared_folder import Prepared
+from gridcompute.machine import lent
 from gridcompute.machine.environments import Head, parse_head
 from gridcompute.machine.home import Home
 from gridcompute.machine.lending import Rules, why_not_take_now, why_rest_now
@@ -157,6 +158,10 @@ class ProcessDaemon(Daemon):
         self._alone_since: float | None = None
         self._next_look_for_lone = 0.0
         self._room = Room()
+        self._softgrid_folder = home.softgrid
+        self._for_softgrid = 0  # processes that joined softgrids hold
+        self._told_of_softgrid = ""
+        self._next_look_at_softgrid = 0.0
         self._helper_losses = 0
         self._next_roll_call = 0.0
         self._leftovers: list[Leftover] | None = None
@@ -189,6 +194,7 @@ class ProcessDaemon(Daemon):
         self._show_stages(now)
         self._end_overtime(now)
         self._keep_rules(now)
+        self._look_at_softgrids(now)
         self._keep_to_number(now)
         self._settle_ended(now)
         self._read_share(now)
@@ -353,7 +359,7 @@ class ProcessDaemon(Daemon):
 
     def _return_squeezed(self, attempt: Attempt, number: int, now: float) -> None:
         """A paused case that needs more processes than are lent by now goes back after a while: it may never go on."""
-        if not 0 < number < attempt.processes or attempt.held:
+        if self.wanted == 0 or number >= attempt.processes or attempt.held:
             attempt.squeezed = None
         elif attempt.squeezed is None:
             attempt.squeezed = now
@@ -371,6 +377,20 @@ class ProcessDaemon(Daemon):
         if self._lending.too_long(now):
             for attempt in self.attempts.values():
                 self._end_attempt(attempt, "quit")
+
+    def _look_at_softgrids(self, now: float) -> None:
+        """Processes that `gridcompute softgrid` lends elsewhere are no longer there for cases."""
+        if now >= self._next_look_at_softgrid:
+            self._next_look_at_softgrid = now + 2.0
+            before, self._for_softgrid = self._for_softgrid, lent.held(self._softgrid_folder)
+            if self._for_softgrid < before:
+                self.look_soon()
+        number = min(self._for_softgrid, self.wanted)
+        words = f"{number} of {self.wanted} lent to a softgrid" if number else ""
+        if words != self._told_of_softgrid:
+            self._told_of_softgrid = words
+            log.info("%s.", words or "Nothing is lent to a softgrid any more")
+            self.tell(events.state(self.name, "softgrid", words))
 
     # The end of an attempt.
 
@@ -721,8 +741,8 @@ class ProcessDaemon(Daemon):
         return self._lent_to_cases() - held + sum(delivered[:_delivered_beside])
 
     def _lent_to_cases(self) -> int:
-        """How many processes this machine has for cases."""
-        return self.wanted
+        """How many processes this machine has for cases: those that no softgrid holds."""
+        return max(0, self.wanted - self._for_softgrid)
 
     def _need(self, application: str) -> int:
         """How many processes a case takes here: never more than there are."""

@@ -156,6 +156,8 @@ class State:
         self.lent = 0
         self.resting = ""
         """Why the lending rules let nothing be taken now; empty while they do."""
+        self.softgrid = ""
+        """How many of the lent processes work for a softgrid, in words; empty while none does."""
         self.to_process = self.to_receive = self.unreceived = 0
         self.refreshed: datetime | None = None
         self.refresh_state = "not read yet"
@@ -386,9 +388,9 @@ class State:
                 return f"Nothing is taken: {name}."
         if not self.allowed:
             return "Nothing is taken: the grid lists no application for this machine."
-        if running:
-            return f"{running - paused} of {self.lent} at work" + (f", {paused} paused" if paused else "") + "."
-        return "Waiting for cases."
+        words = f"{running - paused} of {self.lent} at work" if running else "Waiting for cases"
+        words += f", {paused} paused" if paused else ""
+        return words + (f", {self.softgrid}." if self.softgrid else ".")
 
     # Troubles.
 
@@ -396,6 +398,8 @@ class State:
         daemon, name, message = event["daemon"], event["name"], event["message"]
         if name == "resting":
             self.resting = message
+        elif name == "softgrid":
+            self.softgrid = message
         elif name == "ok":
             for key in [key for key in self.troubles if key[0] == daemon]:
                 del self.troubles[key]

@@ -55,6 +55,8 @@ class Home:
         """Folder of the cases that are being sent, processed or received."""
         self.output = self.path / "output"
         """Folder of what the applications printed."""
+        self.softgrid = self.path / "softgrid"
+        """Folder of the numbers of processes that work for a softgrid (`gridcompute.machine.lent`)."""
         self.preferences = Preferences(self.path / "preferences.json")
         self._make()
 

@@ -14,6 +14,7 @@ from gridcompute.daemons.receive import ReceiveDaemon
 from gridcompute.errors import DatabaseAway
 from gridcompute.grid.cases import Archive, Party, new_token
 from gridcompute.grid.database import Database, Observed, object_id
+from gridcompute.machine import lent
 from gridcompute.machine.home import Home
 from gridcompute.server import Server
 from tests.support.grids import Grid, copy_application
@@ -382,6 +383,28 @@ def test_a_large_case_that_can_never_go_on_here_goes_back_after_a_while(submit, 
     daemon.children.says.append((child, {"kind": "ended", "exit": None, "signal": 15}))
     clock.until(lambda: len(daemon.children.started) == 2, "it begins anew with what there is")
     assert daemon.children.started[1].job["processes"] == 2
+
+
+def test_what_a_softgrid_holds_is_taken_from_the_same_number(submit, make_daemon, database):
+    for name in "abc":
+        submit(name)
+    daemon = make_daemon(ProcessDaemon, processes=3)
+    clock = Clock(daemon)
+    clock.until(lambda: len(daemon.children.started) == 3, "three cases run")
+
+    with lent.hold(daemon._softgrid_folder, 2):
+        clock.turn(2.5)
+        assert [child.calls for child in daemon.children.started] == [[], ["pause"], ["pause"]]
+        end(daemon, clock, daemon.children.started[0])
+        submit("d")
+        clock.turn(2.5)
+        assert daemon.children.started[1].calls == ["pause", "resume"] and len(daemon.children.started) == 3
+    clock.turn(2.5)
+    assert daemon.children.started[2].calls == ["pause", "resume"]
+    clock.until(lambda: len(daemon.children.started) == 4, "a further case is taken")
+
+    said = [one["message"] for one in daemon.told if one["type"] == "state" and one["name"] == "softgrid"]
+    assert said == ["2 of 3 lent to a softgrid", ""]
 
 
 def test_grids_without_large_cases_are_asked_nothing_more(submit, make_daemon, monkeypatch):

@@ -176,6 +176,16 @@ def test_the_lending_rules_say_why_nothing_is_taken(state):
     assert state.lending == "Waiting for cases."
 
 
+def test_processes_that_work_for_a_softgrid_are_told_beside_the_cases(state):
+    state.lent = 4
+    state.handle(events.state("process", "softgrid", "2 of 4 lent to a softgrid"))
+    assert state.lending == "Waiting for cases, 2 of 4 lent to a softgrid."
+    state.handle(events.add_my_process({"id": "a1", "application": "A", "origin": "b on C", "status": "run"}))
+    assert state.lending == "1 of 4 at work, 2 of 4 lent to a softgrid."
+    state.handle(events.state("process", "softgrid", ""))
+    assert state.lending == "1 of 4 at work." and state.banner == ""
+
+
 def test_news_stand_in_the_title_only_while_nobody_looks(state):
     state.handle(events.case_received("a1", "Counter"))
     assert state.title == "GridCompute" and state.stale
