@@ -184,19 +184,33 @@ def test_errors_of_responses_are_logged_if_wanted(make_grid, capfd):
     poll(lambda: "sent no request with this password" in capfd.readouterr().out)
 
 
-def test_an_executor_joins_by_hand_and_leaves_its_local_executors_alone_if_asked(make_grid):
+@pytest.fixture
+def join():
+    """Makes executors in this process that leave the grid before it ends, which would end this process."""
+    made = []
+
+    def make(kind, port):
+        made.append(kind(address="127.0.0.1", port=port, killAtDisconnect=False))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.disconnect(kill=False)
+
+
+def test_an_executor_joins_by_hand_and_leaves_its_local_executors_alone_if_asked(make_grid, join):
     grid = make_grid()
-    router = Router(address="127.0.0.1", port=25700, killAtDisconnect=False)
+    router = join(Router, 25700)
     router.connect_to_grid(grid.address, grid.port, grid.password, handshakeTrackingKey="key", blocking=False)
     router._ends_process = False
-    assert grid.routers == [router.gridUniqueName]
+    poll(lambda: grid.routers == [router.gridUniqueName])
     with pytest.raises(SoftgridError, match="connected to"):
         router.connect_to_grid(grid.address, grid.port, grid.password)
     (worker,) = launch(router, "worker")
     router.disconnect(kill=False, killLocalDowngrids=False)
     assert router.isDisconnected
     poll(lambda: process_is_gone(pid_of(worker)))
-    served = Worker(address="127.0.0.1", port=25800, killAtDisconnect=False)
+    served = join(Worker, 25800)
     served._serve_grid = lambda: served._executions.serve()  # the real one ends the process
     serving = threading.Thread(
         target=lambda: served.connect_to_grid(grid.address, grid.port, grid.password, blocking=True)
