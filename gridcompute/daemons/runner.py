@@ -303,18 +303,19 @@ def _call_in_environment(job: Job, files: list[str], report: Report) -> list[str
 
 
 def _pass_on_progress(path: Path, told: int, report: Report) -> int:
-    """Tell the newest line of progress beyond `told` bytes; how many bytes there were."""
+    """Tell the newest whole line of progress beyond the first `told` bytes; how many bytes are told then."""
     import json
 
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            file.seek(told)
+            data = file.read()
     except OSError:
         return told
-    lines = data.splitlines()
-    if len(data) > told and lines and data.endswith(b"\n"):
-        report.progress(*json.loads(lines[-1]))
-        return len(data)
-    return told
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole:
+        report.progress(*json.loads(whole.splitlines()[-1]))
+    return told + len(whole)
 
 
 def _look_for_other_causes(failure: ApplicationError, share: SharedFolder, free_before: int) -> None:

@@ -284,6 +284,22 @@ def test_a_damaged_archive_is_the_input_s_fault(make_job, share, monkeypatch, la
     assert outcome["outcome"] == "input"
 
 
+def test_progress_of_another_python_is_passed_on_line_by_line_and_each_byte_read_once(tmp_path):
+    file, told = tmp_path / "progress", []
+
+    class Heard:
+        def progress(self, fraction, text):
+            told.append((fraction, text))
+
+    assert runner._pass_on_progress(file, 0, Heard()) == 0
+    file.write_text('[0.1, "a"]\n[0.2, "b"]\n[0.3,')
+    place = runner._pass_on_progress(file, 0, Heard())
+    assert told == [(0.2, "b")] and place == len('[0.1, "a"]\n[0.2, "b"]\n')
+    file.write_text(file.read_text() + ' "c"]\n')
+    assert runner._pass_on_progress(file, place, Heard()) == file.stat().st_size
+    assert told[-1] == (0.3, "c")
+
+
 # --- receive ----------------------------------------------------------------------------------------------------------
 
 append = """
