@@ -12,6 +12,8 @@ from pathlib import Path
 def main() -> None:
     """Do what the arguments say."""
     _prepare_path()
+    if getattr(sys, "frozen", False) and sys.argv[1:2] == ["-c"] and _becomes_executor(sys.argv[2:]):
+        return
     _support_freezing()
     first = sys.argv[1] if len(sys.argv) > 1 else ""
     if first.startswith("--case-"):
@@ -39,6 +41,20 @@ def _run_hidden(command: str, arguments: list[str]) -> None:
         watch.main()
     else:
         sys.exit(f"gridcompute: {command} is no command")
+
+
+def _becomes_executor(arguments: list[str]) -> bool:
+    """Whether this is the start of an executor of a softgrid, which then lives and ends here."""
+    from gridcompute.machine import program
+
+    if arguments != [program.executor_line]:
+        return False
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:  # a program without a console has the pipes all the same
+            stream = open(descriptor, "w" if descriptor else "r", encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+    exec(program.executor_line, {"__name__": "__main__"})
+    return True
 
 
 def _prepare_path() -> None:

@@ -110,8 +110,8 @@ def build_options(system: str = sys.platform) -> dict[str, Any]:
 
 
 def left_out(own: Iterable[str]) -> set[str]:
-    """Modules of what goes inside that the executable has no use for: softgrid starts Pythons, and uv is a program."""
-    return {"gridcompute.softgrid", *({"uv"} & set(own))}
+    """Modules of what goes inside that the executable has no use for: uv is a program."""
+    return {"uv"} & set(own)
 
 
 def files(system: str = sys.platform) -> list[tuple[Path, str]]:
@@ -121,6 +121,7 @@ def files(system: str = sys.platform) -> list[tuple[Path, str]]:
         (top / "LICENSE", "LICENSE"),
         (top / "server.txt", "server.txt"),
         (top / "gridcompute" / "gui" / ("icon.ico" if system == "win32" else "icon.png"), _icon(system)),
+        *sources_that_travel(),
     ]
     alone = "gridcompute/daemons/in_environment.py"  # read by Pythons of others, so it must not be compiled
     found.append((top / alone, f"lib/{alone}"))
@@ -130,6 +131,14 @@ def files(system: str = sys.platform) -> list[tuple[Path, str]]:
     if system.startswith("linux"):
         found.append((top / "admin" / "executable" / "GridCompute.desktop", "GridCompute.desktop"))
     return found
+
+
+def sources_that_travel() -> list[tuple[Path, str]]:
+    """What softgrid sends to the executors that it starts, also by another Python: sources, not compiled ones."""
+    package = top / "gridcompute"
+    target = Path("lib", "gridcompute", "softgrid", "sources")
+    found = [package / "errors.py", *sorted((package / "softgrid").rglob("*.py"))]
+    return [(path, (target / path.relative_to(package)).as_posix()) for path in found]
 
 
 def _icon(system: str) -> str:

@@ -31,7 +31,6 @@ from gridcompute.errors import (
     ShareAway,
     UsageError,
 )
-from gridcompute.machine import program
 from gridcompute.machine.home import Home, set_up_logging
 
 if TYPE_CHECKING:
@@ -322,11 +321,6 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _softgrid(options: argparse.Namespace) -> int:
-    if program.is_frozen():
-        raise UsageError(
-            "The executable takes no part in a softgrid, whose executors are started by a Python of their own. Install "
-            "Python and GridCompute (pip install . in a clone), and run 'gridcompute softgrid' there."
-        )
     from gridcompute.commands import softgrid
 
     if options.deed == "start":

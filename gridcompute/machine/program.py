@@ -16,6 +16,12 @@ child_command = "--case-child"
 watch_command = "--case-watch"
 """Hidden command: ends the trees of an owner that died, where the system does not."""
 
+executor_line = "import sys;exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
+"""With ``-c`` before it a hidden command: a fresh interpreter for an executor of a softgrid (`softgrid.launch.STUB`).
+
+It is what starts one by any Python, so whoever launches an executor need not know whether it gets this program.
+"""
+
 archive_variable = "GRIDCOMPUTE_ARCHIVE"
 """Variable by which an executable in a single file names that file, which unpacked it elsewhere."""
 

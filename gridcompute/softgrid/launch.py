@@ -30,7 +30,10 @@ from . import travel
 from .wire import joined
 
 STUB = "import sys;exec(sys.stdin.buffer.read(int(sys.stdin.buffer.readline())))"
-"""Without quotes, dollars or percent signs: it means the same in sh, cmd.exe and PowerShell between double quotes."""
+"""Without quotes, dollars or percent signs: it means the same in sh, cmd.exe and PowerShell between double quotes.
+
+The executable knows it as `machine.program.executor_line`, and takes no other.
+"""
 
 _FIRST = """
 import sys, json
@@ -57,6 +60,9 @@ if size and sys.version_info >= (3, 10):
     exec(compile(payload["sources"]["gridcompute.softgrid.bootstrap"][1], "bootstrap.py", "exec"), scope)
     scope["run"](payload, say)
 """
+
+SOURCES = "sources"
+"""Folder in an executable, beside this module: the package as far as it travels (`admin/executable/definition.py`)."""
 
 OLDEST_PYTHON = (3, 10)
 
@@ -109,6 +115,8 @@ def _modules() -> dict[str, tuple[bool, str]]:
     if sources is not None:  # this executor was itself launched
         return {name: (bool(item[0]), str(item[1])) for name, item in sources.items()}
     folder = Path(__file__).parent
+    if (folder / SOURCES).is_dir():  # an executable, whose modules are compiled
+        folder = folder / SOURCES / "softgrid"
     found: dict[str, tuple[bool, str]] = {}
     for file in sorted(folder.rglob("*.py")):
         parts = file.relative_to(folder).with_suffix("").parts

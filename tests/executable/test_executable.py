@@ -61,6 +61,27 @@ def process_case(input_files):
 """
 
 
+process_on_a_softgrid = """
+import os
+import sys
+import time
+from pathlib import Path
+from gridcompute.softgrid import open_softgrid
+
+def times(number, factor):
+    time.sleep(0.01)
+    return number * factor, os.getpid(), sys.executable
+
+def process_case(input_files):
+    factor = int(Path(input_files[0]).read_text())
+    with open_softgrid() as grid:
+        found = grid.schedule_job([(times, [number, factor], None) for number in range(100)])
+    values, pids, programs = zip(*found)
+    Path("found.txt").write_text(f"{sum(values)}\\n{len(set(pids))}\\n{sorted(set(programs))}")
+    return ["found.txt"]
+"""
+
+
 def whole_library() -> list[str]:
     """What an application may import: all of the standard library that this Python has, but games and tests."""
     names = sys.stdlib_module_names - definition.left_out_of_library
@@ -160,6 +181,25 @@ def test_an_application_may_import_the_whole_standard_library(executable, make_g
     assert received.code == 0, received.err
 
     assert (grid.received / "found.txt").read_text() == "[] 6 3.30 12 [2, 4, 6]", grid.documents()
+
+
+def test_an_application_computes_on_a_softgrid_of_executables(executable, make_grid, tmp_path: Path):
+    scripts = {**copy_application, "process": process_on_a_softgrid, "application.txt": "processes: 2\n"}
+    grid: Grid = make_grid(apps={"Wide": scripts}, machines=["PC-2"])
+    points = tmp_path / "points.txt"
+    points.write_text("7")
+    ben = executable("ben")
+    ben_is = ("--server", grid.root, "--machine", "PC-2")
+
+    submitted = ben.run(*ben_is, "submit", "Wide", points)
+    assert submitted.code == 0, submitted.err
+    worked = ben.run(*ben_is, "agent", "--processes", "2", "--until-idle")
+
+    assert worked.code == 0, worked.err
+    assert (grid.received / "found.txt").exists(), grid.documents()
+    value, workers, programs = (grid.received / "found.txt").read_text().splitlines()
+    assert (value, workers) == (str(sum(7 * number for number in range(100))), "2")
+    assert programs == str([str(ben.folder / "gridcompute-cli")])
 
 
 def test_an_application_that_needs_numpy_has_an_environment_made_by_the_uv_inside(

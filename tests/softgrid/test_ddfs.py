@@ -98,12 +98,12 @@ def test_two_writers_of_a_new_table_do_not_both_succeed_where_links_are_refused(
     def refuse(*_):
         raise PermissionError(1, "links are not known here")
 
-    monkeypatch.setattr("os.link", refuse)
-    DDFS.DDFSETL(int).dump("t", [[1]], replace=False)
-    monkeypatch.setattr("pathlib.Path.exists", lambda *_: False)  # the other one looked before ours was there
-    with pytest.raises(FileExistsError):
-        DDFS.DDFSETL(int).dump("t", [[2]], replace=False)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.link", refuse)
+        DDFS.DDFSETL(int).dump("t", [[1]], replace=False)
+        patch.setattr("pathlib.Path.exists", lambda *_: False)  # the other one looked before ours was there
+        with pytest.raises(FileExistsError):
+            DDFS.DDFSETL(int).dump("t", [[2]], replace=False)
     assert DDFS.DDFSETL(int).pull("t") == ([], [[1]])
     assert [item.name for item in folder.iterdir()] == ["t"]
 

@@ -10,7 +10,8 @@ import pytest
 
 from admin.executable import definition, single_file
 from gridcompute import config
-from gridcompute.machine import libraries, licences
+from gridcompute.machine import libraries, licences, program
+from gridcompute.softgrid import launch
 
 needs_parts = pytest.mark.skipif(importlib.util.find_spec("cx_Freeze") is None, reason="pip install .[executable]")
 
@@ -55,8 +56,18 @@ def test_only_what_the_program_requires_goes_inside():
     assert {"gridcompute", "pymongo", "keyring", "PIL"} <= set(own)
     assert {"pytest", "cx_Freeze"} <= set(others)
     excluded = set(definition.build_options()["excludes"])
-    assert {"pytest", "gridcompute.softgrid"} <= excluded
+    assert "pytest" in excluded
     assert not excluded & {"sqlite3", "distutils", "unittest"}
+
+
+def test_what_softgrid_sends_to_executors_goes_inside_as_source():
+    names = {target for _, target in definition.files()}
+    place = "lib/gridcompute/softgrid/sources"
+    assert {f"{place}/errors.py", f"{place}/softgrid/bootstrap.py", f"{place}/softgrid/Core/__init__.py"} <= names
+
+
+def test_the_executable_knows_the_line_that_starts_an_executor():
+    assert program.executor_line == launch.STUB
 
 
 def test_the_whole_standard_library_goes_inside_but_games_and_tests():
