@@ -33,7 +33,7 @@ def test_less_than_one_process_is_a_mistake():
 def test_the_documented_application_computes_on_two_workers(tmp_path, monkeypatch):
     """Nothing is left of the grid afterwards: the fixture of these tests looks."""
     (code,) = [
-        block for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S) if "open_softgrid" in block
+        block for block in re.findall(r"```python[^\n]*\n(.*?)```", PAGE.read_text(), re.S) if "open_softgrid" in block
     ]
     script, points = tmp_path / "process.py", tmp_path / "points.txt"
     script.write_text(code)
