@@ -109,9 +109,11 @@ def test_server_and_machine_stand_before_or_after_the_command(make_grid, home, t
 def test_the_priority_is_kept_and_the_default_is_50(make_grid, home, tmp_path):
     grid = make_grid()
     (file,) = write_files(tmp_path / "in", 1)
-    run_command("submit", "Copy", file, "--priority", "100", home=home, grid=grid)
-    run_command("submit", "Copy", file, home=home, grid=grid)
-    assert [document["priority"] for document in grid.documents()] == [100, 50]
+    first, second = (
+        run_command("submit", "Copy", file, *more, "--json", home=home, grid=grid).json["cases"][0]["id"]
+        for more in (["--priority", "100"], [])
+    )
+    assert {str(one["_id"]): one["priority"] for one in grid.documents()} == {first: 100, second: 50}
 
 
 # Looking at cases.

@@ -87,7 +87,7 @@ def dry_grid(make_grid):
     return make_grid(server="127.0.0.1:1")
 
 
-@pytest.mark.parametrize("missing", ["mongodb server", "user group", "password", "instance"])
+@pytest.mark.parametrize("missing", ["mongodb server", "user group", "instance"])
 def test_a_missing_parameter_is_named_with_an_example(missing, dry_grid, home):
     del dry_grid.lines[missing]
     dry_grid.write_settings()
@@ -95,6 +95,14 @@ def test_a_missing_parameter_is_named_with_an_example(missing, dry_grid, home):
     assert_said(
         done, 2, "Cannot read settings.txt in", f"'{missing}': it is missing", f"example '{missing}: ", home=home
     )
+
+
+def test_a_password_that_stands_nowhere_is_missed_with_the_places_where_it_may_stand(dry_grid, home):
+    del dry_grid.lines["password"]
+    dry_grid.write_settings()
+    done = run_command("cases", home=home, grid=dry_grid)
+    places = ("settings.txt", "GRIDCOMPUTE_PASSWORD", "keyring", "gridcompute password")
+    assert_said(done, 2, "The password of the user group 'engineers' is missing", *places, home=home)
 
 
 def _no_settings(grid):
