@@ -120,8 +120,9 @@ class GridGraph:
             self._write_legend(axes)
         if title:
             axes.set_title(title)
-        axes.set_aspect("equal")
-        axes.margins(0.07)
+        # Around the middle alike: a few executors in one line would else have a picture without width.
+        extent = 1.07 * max((abs(place) for where in positions.values() for place in where), default=0.0) or 1.0
+        axes.set(xlim=(-extent, extent), ylim=(-extent, extent), aspect="equal")
         axes.axis("off")
         put_out(figure, place, dpi)
         return figure
@@ -268,6 +269,7 @@ def draw_speeds(results: list[dict[str, Any]], title: str, path: Any = None, dpi
     left.plot(range(1, len(times) + 1), times, "o-", color=COLOURS["manager"], markersize=4, linewidth=1)
     left.axhline(mean, color=COLOURS["orchestrator"], linestyle="--", linewidth=1, label=f"mean {mean:.3g} {name}")
     left.set_ylim(bottom=0)
+    left.locator_params(axis="x", integer=True)
     left.set_xlabel("transfer")
     left.set_ylabel(f"there and back ({name})")
     left.legend(frameon=False)

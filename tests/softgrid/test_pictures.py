@@ -53,6 +53,14 @@ def test_no_node_and_no_label_hides_another_in_a_grid_of_211_executors(tmp_path)
     assert (tmp_path / "grid.png").stat().st_size > 100_000
 
 
+def test_a_few_executors_in_one_line_have_a_whole_picture(tmp_path):
+    top = "orchestrator|Orchestrator@10.0.0.1[100]:5000"
+    paths = {top: [], "router|Router@10.0.0.1[101]:5001": [top], "worker|Worker@10.0.0.1[102]:5002": [top]}
+    for some in (paths, {top: []}):
+        (axes,) = GridGraph(some).draw_graph(tmp_path / "grid.png").axes
+        assert axes.get_xlim() == axes.get_ylim() and axes.get_xlim()[1] >= 1.0
+
+
 def test_roles_have_their_colours_and_bridges_are_dotted_and_labels_filled_in(tmp_path):
     paths = {name: path for name, path in large_grid().items() if "worker" not in name}
     managers = [name for name in paths if name.startswith("manager")]
