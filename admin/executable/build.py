@@ -59,7 +59,7 @@ def finish(folder: Path) -> None:
 
 def write_licences(folder: Path) -> None:
     """Write the licence of every part that lies in `folder`; ends the program where a library is unknown."""
-    carried, unknown = libraries.of_files(definition.library_files(folder))
+    carried, unknown = libraries.of_files(definition.shared_objects(folder))
     if unknown:
         sys.exit(
             f"The executable would ship libraries whose licence nobody looked up: {', '.join(unknown)}. Add them to "

@@ -69,7 +69,7 @@ def modules_of(distributions: Iterable[str]) -> tuple[list[str], list[str]]:
     return sorted(own), sorted(set(others) - set(sys.stdlib_module_names))
 
 
-def library_files(folder: Path) -> list[str]:
+def shared_objects(folder: Path) -> list[str]:
     """Names of the files and folders in a built `folder` that are libraries of others and no modules of Python."""
     ending = re.compile(r"\.(so|dylib|dll)(\.|$)", re.IGNORECASE)
     # Beside the modules, or in a folder of the package that brought them; Pillow's licence speaks for those of Pillow.

@@ -253,7 +253,7 @@ def test_the_licence_of_every_part_lies_beside_it(carried_away: Path):
     names = {licences.normal_name(part.name) for part in parts}
     assert all(len(part.text) > 40 and part.licence for part in parts)
 
-    carried, unknown = libraries.of_files(definition.library_files(carried_away))
+    carried, unknown = libraries.of_files(definition.shared_objects(carried_away))
     assert not unknown
     assert {"Tcl/Tk", "OpenSSL"} <= {one.name for one in carried} <= {part.name for part in parts}
 
