@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .Collections import SoftgridStatus
+from .Core.transfer_base import transfer_template
 from .errors import SoftgridError
 
 
@@ -43,30 +44,18 @@ class RepositoryTransfer:
                 "description": info.get("description"),
                 "data": pickle.dumps(data),
             }
-        return {
-            "mode": "execute",
-            "propagate_upgrid": False,
-            "propagate_routers": False,
-            "propagate_managers": False,
-            "propagate_workers": False,
-            "propagate_recursive": False,
-            "bounce_transfer": None,
-            "allow_bridging": True,
-            # A name and no function, so that managers and routers, which run no functions of users, take it.
-            "function": "dump_repository",
-            "first_argument_executor": None,
-            "promise_password": None,
-            "args": (),
-            "kwargs": {
+        # A name and no function, so that managers and routers, which run no functions of users, take it.
+        return transfer_template(
+            "dump_repository",
+            kwargs={
                 "repoPath": remoteRepo,
                 "repoInfo": repository.info if remoteRepoInfo is None else remoteRepoInfo,
                 "repoReplace": remoteRepoReplace,
                 "files": files,
                 "replaceFiles": remoteRepoReplaceFiles,
             },
-            "result_handling": {"return_result": True, "store_result": False, "result_name": None},
-            "priority": None,
-        }
+            priority=None,
+        )
 
     @staticmethod
     def dump(

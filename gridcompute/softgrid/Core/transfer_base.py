@@ -49,6 +49,41 @@ class _Plan:
         return self.bounce or [self.receiver]
 
 
+def transfer_template(
+    func: Any,
+    args: Iterable[Any] | None = None,
+    kwargs: dict[str, Any] | None = None,
+    priority: float | None = 1,
+    bounce: Any = None,
+    promisePassword: str | None = None,
+    returnResult: bool = True,
+    storeResult: bool = False,
+    resultName: str | None = None,
+) -> dict[str, Any]:
+    """What `TransferBase.get_transfer_template` returns, for those who have no executor at hand."""
+    return {
+        "mode": "execute",
+        "propagate_upgrid": False,
+        "propagate_routers": False,
+        "propagate_managers": False,
+        "propagate_workers": False,
+        "propagate_recursive": False,
+        "bounce_transfer": bounce,
+        "allow_bridging": True,
+        "function": func,
+        "first_argument_executor": None,
+        "promise_password": promisePassword,
+        "args": () if args is None else args,
+        "kwargs": {} if kwargs is None else kwargs,
+        "result_handling": {
+            "return_result": returnResult,
+            "store_result": storeResult,
+            "result_name": resultName,
+        },
+        "priority": priority,
+    }
+
+
 class TransferBase(MachineManagement):
     """Transfers and logs; not to be made by itself."""
 
@@ -90,27 +125,9 @@ class TransferBase(MachineManagement):
         resultName: str | None = None,
     ) -> dict[str, Any]:
         """A dictionary for `transfer`. `func` is a callable, a method's name, source text, or {'name', 'source'}."""
-        return {
-            "mode": "execute",
-            "propagate_upgrid": False,
-            "propagate_routers": False,
-            "propagate_managers": False,
-            "propagate_workers": False,
-            "propagate_recursive": False,
-            "bounce_transfer": bounce,
-            "allow_bridging": True,
-            "function": func,
-            "first_argument_executor": None,
-            "promise_password": promisePassword,
-            "args": () if args is None else args,
-            "kwargs": {} if kwargs is None else kwargs,
-            "result_handling": {
-                "return_result": returnResult,
-                "store_result": storeResult,
-                "result_name": resultName,
-            },
-            "priority": priority,
-        }
+        return transfer_template(
+            func, args, kwargs, priority, bounce, promisePassword, returnResult, storeResult, resultName
+        )
 
     def get_transfer_wait_timeout(
         self, transferTimeout: float = 10, multiplier: float = 3, pathLength: int | None = None
