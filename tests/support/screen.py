@@ -124,6 +124,23 @@ class Window:
         except (FileNotFoundError, ValueError):
             return {}
 
+    def settled(self) -> dict[str, Any]:
+        """The widgets once they stand still: two looks in a row have them in the same places, with the same needs."""
+        return self.wait_for(self._same_look_again, "widgets that stand still")
+
+    def _same_look_again(self) -> dict[str, Any] | None:
+        before = self.look()
+        after = wait_for(lambda: (look := self.look()).get("number", 0) > before.get("number", 0) and look, 20)
+        return after if self._places(before) == self._places(after) else None
+
+    @staticmethod
+    def _places(look: dict[str, Any]) -> dict[str, Any]:
+        return {
+            path: [one.get(key) for key in ("x", "y", "w", "h", "needs")]
+            for path, one in look.items()
+            if isinstance(one, dict)
+        }
+
     def find(self, name: str) -> dict[str, Any] | None:
         """The visible widget whose path ends so."""
         return next((one for path, one in self.look().items() if path.endswith(f".{name}")), None)

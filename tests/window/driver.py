@@ -9,6 +9,7 @@ program itself knows nothing of it.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import tkinter as tk
 from pathlib import Path
@@ -105,9 +106,16 @@ def main() -> None:
     from gridcompute.machine.home import Home, set_up_logging
 
     def watch(gui) -> None:
+        numbers = itertools.count(1)
+
         def write() -> None:
             root = gui.root
-            found: dict = {"title": root.title(), "phase": gui.state.phase, "in front": gui.state.in_front}
+            found: dict = {
+                "number": next(numbers),
+                "title": root.title(),
+                "phase": gui.state.phase,
+                "in front": gui.state.in_front,
+            }
             found["window"] = [root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()]
             found["frame"] = int(root.wm_frame(), 16)  # the window manager's window around it, with the title
             found["keyboard"] = str(root.tk.call("focus"))  # the widget that has it, empty while no window of ours has

@@ -22,7 +22,7 @@ def test_without_a_grid_the_window_offers_to_join_one(open_window, counter_grid,
     window.press("choice.cards.join.go")
     window.choose_files(counter_grid.root)
     window.wait_ready()
-    assert "Random Counter" in window.text("foot.allowed")
+    window.wait_for(lambda: "Random Counter" in window.text("foot.allowed"), "what this computer can run")
     assert window.terminate() == 0
 
     again = open_window(None)
@@ -34,7 +34,7 @@ def test_the_demo_grid_runs_on_this_computer_alone_and_is_there_the_next_time(op
     window = open_window(None)
     window.press("choice.cards.demo.go")
     window.wait_ready(90)
-    assert "Random Counter" in window.text("foot.allowed")
+    window.wait_for(lambda: "Random Counter" in window.text("foot.allowed"), "what this computer can run")
     assert window.terminate() == 0
 
     again = open_window(None)

@@ -20,8 +20,8 @@ def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(
     window = open_window(counter_grid)
     window.wait_ready()
     assert window.title.startswith("GridCompute")
-    assert "Random Counter" in window.widget("foot.allowed")["text"]
-    assert window.widget("lending.number")["value"] == "0"
+    window.wait_for(lambda: "Random Counter" in window.text("foot.allowed"), "what this computer can run")
+    window.wait_for(lambda: window.text("lending.number") == "0", "nothing lent at the first start")
     window.picture("send-empty")
 
     # 3: the application
