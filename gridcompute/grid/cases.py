@@ -82,6 +82,15 @@ class Archive:
 
 
 @dataclass(frozen=True)
+class Observed:
+    """A lease that ran out, as one observer saw it: T7 and T9 act only if token and beat are still these."""
+
+    id: Any
+    token: str
+    beat: int
+
+
+@dataclass(frozen=True)
 class Case:
     """One document of the collection *cases*, as far as the program shows or uses it.
 

@@ -3,8 +3,8 @@
 It serves the demo, the tests and a team that has no MongoDB yet (`gridcompute serve`): a replica set of one member, so
 that change streams and retried writes work, with users, a bounded cache and everything in one private folder.
 
-This is the one module beside `gridcompute.grid.database` that imports pymongo, and only inside functions: a server that
-was just made has to be told its replica set and its users before it is a database that the grid could use.
+Beside the package `gridcompute.grid.database` this module alone imports pymongo, and only inside functions: a server
+that was just made has to be told its replica set and its users before it is a database that the grid could use.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ may_import = {
     "softgrid": {"values", "machine", "softgrid"},
     "__main__": {"values", "machine", "commands"},  # the hidden commands of child processes go to machine directly
 }
-imports_pymongo = {"gridcompute.grid.database", "gridcompute.machine.mongod"}
+imports_pymongo = ("gridcompute.grid.database", "gridcompute.machine.mongod")
 """The second makes the server that is to become a database: its replica set and its users."""
 
 of_pymongo = {"pymongo", "bson", "gridfs"}
@@ -137,7 +137,7 @@ def test_no_module_reaches_itself_by_imports():
 
 def test_pymongo_is_imported_where_queries_live_and_where_a_server_is_made():
     found = {module for module in modules() if {name.split(".")[0] for name in imports(module)} & of_pymongo}
-    assert found <= imports_pymongo
+    assert not {module for module in found if not f"{module}.".startswith(tuple(f"{one}." for one in imports_pymongo))}
 
 
 def test_tkinter_is_imported_by_the_window_alone():
