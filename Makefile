@@ -30,7 +30,7 @@ demo: .venv/local.stamp demo-packages
 
 test: .venv/dev.stamp test-packages
 	@mkdir -p .made
-	$(PYTEST) -n $(WORKERS) --dist loadfile -m "not long" $(TESTS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(TESTS)
 
 test-long: .venv/dev.stamp test-packages
 	@mkdir -p .made

@@ -15,6 +15,8 @@ from tests.support.processes import Watch
 from tests.support.proxy import Proxy
 from tests.support.services import need_mongod
 
+longest_first = ["stress", "executable", "docs", "softgrid", "window", "acceptance", "faults", "integration"]
+
 _shared_processes: set[int] = set()
 
 
@@ -123,6 +125,16 @@ def home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "home"
     monkeypatch.setenv("GRIDCOMPUTE_HOME", str(folder))
     return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The folders whose single files take longest go first, so that no process ends the run alone with one of them."""
+
+    def place(item: pytest.Item) -> int:
+        folder = item.path.relative_to(config.rootpath).parts[1]
+        return longest_first.index(folder) if folder in longest_first else len(longest_first)
+
+    items.sort(key=place)
 
 
 def pytest_report_header() -> str:
