@@ -98,6 +98,7 @@ class Looks(Face):
         lines = style.lookup("TEntry", "bordercolor")
         style.configure("Card.TFrame", relief="solid", bordercolor=lines, lightcolor=style.colors.bg)
         style.configure("Treeview", rowheight=round(linespace(self.root) * 1.65))
+        style.configure("Treeview.Heading", padding=(2, scaled(self.root, 5)))  # its text stands over that of the cells
         style.configure("TNotebook.Tab", padding=(scaled(self.root, 14), scaled(self.root, 7)))
 
     def _choose_theme(self) -> None:
@@ -138,15 +139,22 @@ class Looks(Face):
     def _remember_geometry(self) -> None:
         with contextlib.suppress(tk.TclError, OSError):
             if self.root.state() == "normal":
-                self.home.preferences.update(geometry=self.root.geometry())
+                self.home.preferences.update(geometry=_geometry(self.root))
+
+
+def _geometry(root: tk.Tk) -> str:
+    """``WxH+X+Y``; without the place where Tk does not know it, as of a window that an X11 desktop has placed."""
+    size, x, y = root.geometry().replace("-", "+-").split("+")
+    known = abs(root.winfo_x() - int(x)) <= 100 and abs(root.winfo_y() - int(y)) <= 200  # frame, title and menu
+    return f"{size}+{x}+{y}" if known else size
 
 
 def _fits_screen(geometry: str, root: tk.Tk) -> bool:
-    """Whether a remembered ``WxH+X+Y`` lies on the present screen."""
+    """Whether a remembered ``WxH+X+Y`` or ``WxH`` lies on the present screen."""
     try:
-        size, left, top = geometry.replace("-", "+-").split("+", 2)[0], *geometry.split("+")[1:3]
+        size, *place = geometry.split("+")
         width, height = (int(part) for part in size.split("x"))
-        x, y = int(left), int(top)
-    except (ValueError, IndexError):
+        x, y = map(int, place) if place else (0, 0)
+    except ValueError:
         return False
     return x >= 0 and y >= 0 and x + width <= root.winfo_screenwidth() and y + height <= root.winfo_screenheight()
