@@ -122,6 +122,11 @@ def left_to_others(applications: Sequence[str]) -> Event:
     return {"type": "left to others", "applications": list(applications)}
 
 
+def environments_changed() -> Event:
+    """An application's environment is wanted, being made, there, or failed: `Server.environments` tells. No data."""
+    return {"type": "environments changed"}
+
+
 def daemon_ended(daemon: str, expected: bool) -> Event:
     """A daemon's process is gone; unexpected ones are started again by the Server."""
     return {"type": "daemon ended", "daemon": daemon, "expected": expected}

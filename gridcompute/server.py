@@ -32,6 +32,7 @@ from gridcompute.errors import (
     DatabaseAway,
     GridComputeError,
     InputError,
+    ShareAway,
     ShareError,
     UsageError,
 )
@@ -42,7 +43,8 @@ from gridcompute.grid.database import Database, Doorbell, object_id
 from gridcompute.grid.pins import Pins
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import SharedFolder
-from gridcompute.machine import program
+from gridcompute.machine import environments, program
+from gridcompute.machine.environments import Found
 from gridcompute.machine.home import Home
 from gridcompute.machine.locate import find_shared_folder
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree
@@ -234,6 +236,7 @@ class Server:
         self.software_allowed_to_run: set[str] = set()
         self.scanned: dict[str, Application] = {}
         self._skipped: list[str] = []
+        self._said: set[str] = set()
 
     # Documented properties.
 
@@ -335,7 +338,8 @@ class Server:
                 "or copy it from template/Shared_Folder."
             ) from exc
         for message in scan.warnings:
-            self.hear(events.warning(message))
+            if message not in self._skipped:
+                self.hear(events.warning(message))
         self.scanned, self._skipped = scan.applications, scan.warnings
         self.server_functions = {
             name: {"path": str(one.path), "send": one.send, "process": one.process, "receive": one.receive}
@@ -365,7 +369,9 @@ class Server:
         try:
             return self._application(application).settings.description
         except GridComputeError as exc:
-            self.hear(events.warning(str(exc)))
+            if str(exc) not in self._said:
+                self._said.add(str(exc))
+                self.hear(events.warning(str(exc)))
             return ""
 
     def own_folder(self, area: str) -> Path:
@@ -411,6 +417,13 @@ class Server:
         message = self.mongodb.check_version()
         if message:
             self.hear(events.warning(message))
+
+    def allow_this_version(self) -> None:
+        """Let the database, which this program runs itself, allow the program's version; others stay as they are."""
+        self.access_mongodb()
+        versions = self.mongodb.versions()
+        if config.version not in {one["_id"] for one in versions}:
+            self.mongodb.set_versions([*versions, {"_id": config.version, "status": "allowed"}])
 
     def hear(self, event: events.Event) -> None:
         """Take an event, from any thread: written to the log, noted, and passed on to the face."""
@@ -761,6 +774,48 @@ class Server:
             raise UsageError(f"A running case can be paused, resumed or terminated, not '{what}'.")
         if "process" in self._daemons:
             self._daemons["process"].send(what, case_id)
+
+    def environments(self) -> list[Found]:
+        """The environments that this machine's applications ask for, by name, then those that lie here unused."""
+        return environments.survey(self._processed_here(), self.home.path)
+
+    def _processed_here(self) -> dict[str, Path]:
+        """Application -> folder of those that this machine may process, as the share has them now."""
+        mine = software_of(self.share.read_software(), self.machine) or ()
+        try:
+            found = applications.scan(self.share.applications_path).applications
+        except OSError as exc:
+            raise ShareAway(f"Cannot read the applications in {self.app_path}: {exc.strerror or exc}.") from exc
+        return {name: found[name].path for name in sorted(found) if name in mine and found[name].process}
+
+    def make_environment_anew(self, application: str) -> None:
+        """Have the environment of an application removed and made again, or tried again now.
+
+        Daemon process does it as soon as no case runs in it. UsageError where the application asks for none here.
+        """
+        path = self._processed_here().get(application)
+        try:
+            head = environments.head_of(path) if path is not None else None
+            if head is None:
+                raise UsageError(f"The application '{application}' asks for no environment on this computer any more.")
+            environments.Environment.of(application, head, self.home.path).ask_anew()
+        except OSError as exc:
+            raise UsageError(
+                f"The environment of '{application}' can't be made anew: {exc}. See who may read {path} and write "
+                f"{self.home.path}."
+            ) from exc
+        if "process" in self._daemons:
+            self._daemons["process"].send("environments")
+
+    def remove_environment(self, folder: Path) -> None:
+        """Remove an environment that no application of this machine asks for; UsageError for another one."""
+        unused = [one.folder for one in self.environments() if one.state == environments.UNUSED]
+        if folder not in unused:
+            raise UsageError(f"The environment in {folder} is used here: it can be made anew, not removed.")
+        try:
+            environments.remove(folder)
+        except OSError as exc:
+            raise UsageError(f"The environment in {folder} can't be removed: {exc}. See what uses it.") from exc
 
     def pause_before_restart(self, seconds: float) -> None:
         self.exit_program.wait(seconds)

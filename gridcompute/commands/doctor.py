@@ -37,7 +37,7 @@ from gridcompute.grid.database import Database, object_id
 from gridcompute.grid.pins import refusal
 from gridcompute.grid.settings import Settings, software_of
 from gridcompute.grid.shared_folder import FREE_UNKNOWN, SharedFolder
-from gridcompute.machine.environments import Environment, find_uv, parse_head
+from gridcompute.machine import environments
 from gridcompute.machine.home import Home
 from gridcompute.machine.locate import name_shared_folder
 from gridcompute.server import machine_name, program_folder, user_name
@@ -119,6 +119,7 @@ class Examination:
         self._settings: Settings | None = None
         self._applications: dict[str, Application] = {}
         self._processed_by: dict[str, list[str]] = {}
+        self._environments: list[Path | None] = []  # of the applications, in use or to be made
         self._file_time: float | None = None  # the share's moment of the file that was written there
         self._file_age: float = 0.0  # monotonic moment at which that file was written
         self._free_on_share: int | None = None
@@ -246,6 +247,7 @@ class Examination:
         for application in found.applications.values():
             yield self._look_at(application)
             yield from self._environment_of(application)
+        yield from self._unused_environments()
         for name in sorted(set(self._processed_by) - set(found.applications)):
             yield Check(
                 f"application {name}",
@@ -285,22 +287,35 @@ class Examination:
         """For an application with needs of its own: whether this computer has its environment."""
         name = f"environment of {application.name}"
         try:
-            head = parse_head((application.path / "process.py").read_text("utf-8", "replace"))
-            if head is None:
+            found = environments.examine(application.name, application.path, self.home.path)
+            if found is None:
                 return
-            environment = Environment.of(application.name, head, self.home.path)
-            made = environment.made
-            if made is not None:
-                needs = ", ".join(head.dependencies) or "no packages"
-                yield Check(name, OK, f"Python {made['python']} with {needs}, in {environment.folder}")
-            elif environment.trouble:
-                yield Check(name, ERROR, *_split(environment.trouble))
+            self._environments.append(found.folder)
+            if found.state == environments.READY:
+                needs = ", ".join(found.packages) or "no packages"
+                anew = "; it is made anew once no case runs in it" if found.asked_anew else ""
+                size = f", {_size(found.size)}" if found.size is not None else ""
+                yield Check(name, OK, f"Python {found.python} with {needs}, in {found.folder}{size}{anew}")
+            elif found.state == environments.MAKING:
+                yield Check(name, OK, f"it is being made now, in {found.folder}")
+            elif found.state == environments.FAILED:
+                yield Check(name, ERROR, *_split(found.message))
             else:
-                yield Check(name, OK, f"not made yet; {find_uv()} makes it when this computer is to process its cases")
+                uv = environments.find_uv()
+                yield Check(name, OK, f"not made yet; {uv} makes it when this computer is to process its cases")
         except FileNotFoundError:
             return  # said already
         except (EnvironmentMissing, OSError) as exc:
             yield Check(name, ERROR, *_split(str(exc)))
+
+    def _unused_environments(self) -> Iterator[Check]:
+        """What lies here of earlier heads, of applications that are gone, or of other grids."""
+        unused = list(environments.unused(self.home.path, self._environments))
+        if unused:
+            size = _size(sum(one.size or 0 for one in unused))
+            names = ", ".join(sorted({one.application for one in unused}))
+            found = f"{size} in {self.home.path / 'environments'}, of {names}"
+            yield Check("environments not used", OK, found, "Remove them in the window: My processes, Environments.")
 
     def _permissions(self) -> Iterator[Check]:
         """Whether this user, no administrator, could change what everybody's computer runs."""

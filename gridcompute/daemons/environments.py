@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from gridcompute import clock, events
@@ -32,28 +32,52 @@ class Environments:
         self._busy: set[Path] = set()
         self._retry: dict[Path, float] = {}  # monotonic moment
         self._said: dict[str, str] = {}  # application -> what is wrong with its head
+        self._tidied: set[Path] = set()
+        self._awaited: set[Path] = set()  # asked for anew, as soon as no case runs in it
 
-    def want(self, heads: Mapping[str, Head | str]) -> None:
-        """The applications with a head, as the share has them now; a text says what is wrong with one's head."""
+    def want(self, heads: Mapping[str, Head | str], running: Collection[str] = ()) -> None:
+        """The applications with a head, as the share has them now; a text says what is wrong with one's head.
+
+        `running` are those of which a case runs: what it runs in is not removed below it.
+        """
         for application, said in heads.items():
             if isinstance(said, str) and self._said.get(application) != said:
                 self._warn(said)
         with self._lock:
+            before = (self._said, self._wanted)
             self._said = {name: said for name, said in heads.items() if isinstance(said, str)}
             self._wanted = {
                 name: Environment.of(name, head, self._home) for name, head in heads.items() if isinstance(head, Head)
             }
             for one in self._wanted.values():
-                due = clock.monotonic() >= self._retry.get(one.folder, 0.0)
-                if one.folder not in self._ready and one.folder not in self._busy and due:
-                    self._busy.add(one.folder)
-                    threading.Thread(target=self._make, args=(one,), name="environment", daemon=True).start()
+                if one.folder not in self._busy:
+                    self._see_to(one, one.application in running)
+            changed = (self._said, self._wanted) != before
+        if changed:
+            self._tell(events.environments_changed())
+
+    def _see_to(self, one: Environment, runs: bool) -> None:
+        """Have it made where it is due; what is earlier or asked for anew waits for the cases that run in it."""
+        asked = one.asked_anew
+        self._awaited.discard(one.folder)
+        if asked and runs:
+            self._awaited.add(one.folder)  # no case begins in it
+            return
+        if asked:
+            self._ready.pop(one.folder, None)
+        if one.folder in self._ready:
+            if not runs and one.folder not in self._tidied:
+                self._tidied.add(one.folder)
+                one.remove_earlier()
+        elif asked or clock.monotonic() >= self._retry.get(one.folder, 0.0):
+            self._busy.add(one.folder)
+            threading.Thread(target=self._make, args=(one,), name="environment", daemon=True).start()
 
     def ready(self, application: str) -> bool:
         """Whether cases of the application may run here: it needs no environment, or has it."""
         with self._lock:
             one = self._wanted.get(application)
-            return application not in self._said and (one is None or one.folder in self._ready)
+            return application not in self._said and (one is None or one.folder in self._ready.keys() - self._awaited)
 
     def failed(self) -> set[str]:
         """The applications whose environment can't be made now; those that are being made are none of them."""
@@ -63,10 +87,13 @@ class Environments:
             return failing | set(self._said)
 
     def python(self, application: str) -> str | None:
-        """The Python that runs its process.py; None for our own."""
+        """The Python that runs its process.py; None for our own. A case that begins there is a use of it."""
         with self._lock:
             one = self._wanted.get(application)
-            return self._ready.get(one.folder) if one is not None else None
+            if one is None or one.folder not in self._ready:
+                return None
+            one.note_use()
+            return self._ready[one.folder]
 
     def close(self) -> None:
         """End what is being made."""
@@ -74,7 +101,8 @@ class Environments:
 
     def _make(self, one: Environment) -> None:
         try:
-            if one.made is None:
+            if one.made is None or one.asked_anew:
+                self._tell(events.environments_changed())
                 log.info("The environment of the application '%s' is being made in %s.", one.application, one.folder)
                 self._tell(
                     events.info(f"The environment of '{one.application}' is being made; its cases wait so long.")
@@ -83,6 +111,7 @@ class Environments:
                 self._tell(events.info(f"The environment of '{one.application}' is there."))
             with self._lock:
                 self._ready[one.folder] = str(one.python)
+                self._retry.pop(one.folder, None)
         except EnvironmentMissing as exc:
             with self._lock:
                 self._retry[one.folder] = clock.monotonic() + retry_time
@@ -95,6 +124,7 @@ class Environments:
         finally:
             with self._lock:
                 self._busy.discard(one.folder)
+            self._tell(events.environments_changed())
             self._changed()
 
     def _warn(self, message: str) -> None:

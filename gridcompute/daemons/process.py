@@ -48,7 +48,7 @@ from gridcompute.grid.cases import Archive, Case
 from gridcompute.grid.database import object_id
 from gridcompute.grid.shared_folder import Prepared
 from gridcompute.machine import lent
-from gridcompute.machine.environments import Head, parse_head
+from gridcompute.machine.environments import Head, head_of
 from gridcompute.machine.home import Home
 from gridcompute.machine.lending import Rules, why_not_take_now, why_rest_now
 from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
@@ -236,6 +236,8 @@ class ProcessDaemon(Daemon):
                 self._lending.rules = Rules.of(arguments[0])
                 self._lending.next_look = 0.0
                 self.look_soon()
+            elif name == "environments":  # one is asked for anew
+                self._next_share_look = 0.0
             elif name in ("pause", "resume", "terminate"):
                 self._act_on(name, str(arguments[0]), now)
 
@@ -605,7 +607,7 @@ class ProcessDaemon(Daemon):
     def _head_of(self, application: applications.Application) -> Head | str | None:
         """What process.py declares at its head, or what is wrong with it; None where it has none."""
         try:
-            return parse_head((application.path / "process.py").read_text("utf-8", "replace"))
+            return head_of(application.path)
         except EnvironmentMissing as exc:
             return f"The application '{application.name}' can't be processed: {exc}"
         except OSError as exc:
@@ -642,7 +644,7 @@ class ProcessDaemon(Daemon):
             if self.allowed.refused.get(name) != why:
                 log.warning("%s", why)
                 self.tell(events.warning(why))
-        self.environments.want(work.heads)
+        self.environments.want(work.heads, {attempt.case.application for attempt in self.attempts.values()})
         self._seen_share, self.allowed = True, work
 
     # What earlier daemons left.

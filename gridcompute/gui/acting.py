@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gridcompute import clock
@@ -16,6 +17,7 @@ from gridcompute.gui.dialogs import (
     Question,
     Reading,
 )
+from gridcompute.gui.environments import EnvironmentsWindow
 from gridcompute.gui.face import Face
 from gridcompute.gui.rules import RulesWindow
 from gridcompute.machine.lending import Rules
@@ -91,6 +93,7 @@ class Acting(Face):
         """Read my cases now."""
         if self.state.phase == "ready":
             self.state.refresh_state = "refreshing …"
+            self._next_offer = 0.0
             self._next_look, self.state.stale = 0.0, True
 
     def cancel_selected(self) -> None:
@@ -185,6 +188,37 @@ class Acting(Face):
         assert self.server is not None
         for folder in dict.fromkeys([self.server.results_folder(case_id) for case_id in ids]):
             desktop.open_folder(folder)
+
+    # What the buttons do: environments of applications.
+
+    def _read_environments_if_due(self) -> None:
+        if self.server is not None and self.state.phase == "ready" and self.state.environments_stale:
+            self.state.environments_stale = False
+            self.call(
+                self.short,
+                self.server.environments,
+                then=self.state.take_environments,
+                failed=lambda error: log.info("The environments could not be read: %s", error),
+            )
+
+    def open_environments(self) -> None:
+        """Show the environments that applications have on this computer."""
+        if self.state.phase == "ready":
+            self.state.environments_stale = True
+            self.environments_window = EnvironmentsWindow(self)  # type: ignore[arg-type]
+
+    def open_environment(self, folder: Path, failed: Callable[[Exception], None]) -> None:
+        from gridcompute.machine import desktop
+
+        self.call(self.short, desktop.open_folder, folder, failed=failed)
+
+    def act_on_environment(self, what: str, which: str | Path, failed: Callable[[Exception], None]) -> None:
+        """`what` is make_environment_anew with an application, or remove_environment with a folder."""
+        if self.server is not None:
+            self.call(self.short, getattr(self.server, what), which, then=self._environments_changed, failed=failed)
+
+    def _environments_changed(self, value: Any) -> None:
+        self.state.environments_stale = True
 
     # What the buttons do: my processes.
 

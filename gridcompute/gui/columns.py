@@ -92,6 +92,22 @@ def stage(status: str) -> str:
     return _stages.get(status, status)
 
 
+ENVIRONMENTS = [
+    Column("application", "Application", 130, lambda row: row["application"], stretch=True),
+    Column("state", "State", 110, lambda row: row["words"]),
+    Column("python", "Python", 70, lambda row: row["python"]),
+    Column("packages", "Packages", 190, lambda row: ", ".join(row["packages"]) or "none", stretch=True),
+    Column(
+        "size",
+        "Size",
+        75,
+        lambda row: texts.size(row["size"]) if row["size"] is not None else "",
+        lambda row: row["size"],
+        anchor="e",
+    ),
+    Column("used", "Last used", 120, lambda row: texts.moment(row["used"]), lambda row: row["used"], anchor="e"),
+]
+
 MACHINES = [
     Column("machine", "Machine", 150, lambda row: row["machine"], stretch=True),
     Column("user", "User", 110, lambda row: row["user"]),

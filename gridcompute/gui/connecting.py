@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gridcompute import clock
 from gridcompute.errors import (
     AlreadyRunning,
     DatabaseAway,
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 
 log = logging.getLogger(__name__)
+
+offer_interval = 15.0
+"""Seconds between two looks at the applications of the grid."""
 
 
 def _instance(settings: dict[str, str]) -> str:
@@ -52,6 +56,8 @@ class Connecting(Face):
         assert server is not None
         server.open()
         self.own_server.start_for(server.server_path, server.settings)
+        if self.own_server.running:
+            server.allow_this_version()
         server.connect()
         server.watched = True
         server.lending_rules = self.rules.document()
@@ -59,10 +65,13 @@ class Connecting(Face):
         server.create_doorbell()
         return self._read_applications()
 
-    def _read_applications(self) -> dict[str, Any]:
+    def _read_applications(self, *, anew: bool = False) -> dict[str, Any]:
         """In the lane: what the grid offers."""
         server = self.server
         assert server is not None
+        if anew:
+            server.scan_applications()
+            server.get_software_allowed_to_run()
         with_send = server.applications_with_send()
         return {
             "grid": f"{server.server_path.name}  ·  {server.settings['user group']}{_instance(server.settings)}",
@@ -83,6 +92,7 @@ class Connecting(Face):
         self.event_queue.put({"type": "populate"})
         log.info("Connected to %s (%s).", offered["path"], offered["grid"])
         self.state.say("info", f"Connected to {offered['grid']}.")
+        self._next_offer = clock.monotonic() + offer_interval
         self._restore_lending()
 
     def _take_offer(self, offered: dict[str, Any]) -> None:
@@ -92,6 +102,19 @@ class Connecting(Face):
         current.applications, current.allowed = offered["applications"], offered["allowed"]
         if self.application.get() not in current.applications:
             self.application.set(next(iter(current.applications), ""))
+
+    def _read_offer_if_due(self) -> None:
+        """Applications come and go on the share, and so does what this machine may process."""
+        now = clock.monotonic()
+        if self.server is not None and self.state.phase == "ready" and now >= self._next_offer:
+            self._next_offer = now + offer_interval
+            self.call(
+                self.short,
+                self._read_applications,
+                anew=True,
+                then=self._take_offer,
+                failed=lambda error: log.info("The applications of the grid could not be read: %s", error),
+            )
 
     def _restore_lending(self) -> None:
         """The number of the last time; 0 at the first start."""

@@ -19,6 +19,7 @@ from gridcompute.gui.dialogs import (
     ProgressWindow,
     Question,
 )
+from gridcompute.gui.environments import EnvironmentsWindow
 from gridcompute.gui.first_run import MakeGrid, OwnServer
 from gridcompute.gui.send_cases import SendCases
 from gridcompute.gui.splash import Splash
@@ -66,6 +67,7 @@ class Face:
     priority: tk.StringVar
     dedicated_process: tk.StringVar
     progress_window: ProgressWindow | None
+    environments_window: EnvironmentsWindow | None
     views: list[Any]
     most_processes: int
     own_server: OwnServer
@@ -78,6 +80,7 @@ class Face:
     _looking: bool
     _looking_at_grid: bool
     _next_look: float
+    _next_offer: float
     _retries: clock.Backoff
     _calls: dict[int, tuple[Callable[[Any], Any], Callable[[Exception], Any]]]
 

@@ -119,7 +119,7 @@ class Choice(ttk.Frame):
         ).pack(pady=gap)
         row = ttk.Frame(self, name="cards")
         row.pack()
-        self._card(row, "join", "people", "Join a grid", "Your team has one: choose its shared folder.", "&Choose …")
+        self._card(row, "join", "people", "Join a grid", "Your team has one: choose its shared folder.", "Ch&oose …")
         self._card(row, "create", "hdd-network", "Create a grid", "Make a shared folder for your team.", "C&reate …")
         self._card(row, "demo", "play-circle", "Try the demo", "A small grid on this computer alone.", "&Try it")
         self.complaint = ttk.Label(self, name="complaint", bootstyle="danger", wraplength=scaled(self, 620))

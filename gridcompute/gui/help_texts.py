@@ -41,7 +41,9 @@ def help_pages(log_path: Path) -> Pages:
             "Raise it to start or resume cases. Lower it to pause some. At zero you are asked whether what runs is to "
             "be terminated: then the grid gives it to another machine.\n\n"
             "Lending rules say when: only while you are away, between these hours, not on battery, with this much "
-            "memory left. Cases of the grid run at low priority and do not disturb your work.",
+            "memory left. Cases of the grid run at low priority and do not disturb your work.\n\n"
+            "Environments shows what applications with libraries of their own have on this computer, and why one "
+            "can't be made.",
         ),
         (
             "Keys",

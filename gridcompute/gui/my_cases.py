@@ -56,6 +56,7 @@ class MyCases(ttk.Frame):
         )
         self.table.pack(fill="both", expand=True, pady=(gap, 0))
         self.table.tree.bind("<Delete>", lambda event: gui.cancel_selected())
+        self._enable()
 
     def _filter_row(self, gap: int) -> None:
         row = ttk.Frame(self, name="buttons")
@@ -63,8 +64,8 @@ class MyCases(ttk.Frame):
         gui = self.gui
         self.cancel = gui.button(row, "Ca&ncel", gui.cancel_selected, name="cancel", icon="x-circle")
         self.retry = gui.button(row, "R&etry", gui.retry_selected, name="retry", icon="arrow-clockwise")
-        self.output = gui.button(row, "Out&put", gui.show_output, name="output", icon="terminal")
-        self.folder = gui.button(row, "Results &folder", gui.open_results, name="results", icon="folder2-open")
+        self.output = gui.button(row, "O&utput", gui.show_output, name="output", icon="terminal")
+        self.folder = gui.button(row, "Results fo&lder", gui.open_results, name="results", icon="folder2-open")
         for button in (self.cancel, self.retry, self.output, self.folder):
             button.pack(side="left", padx=(0, gap))
         self.words = tk.StringVar(self)
@@ -165,7 +166,7 @@ class MyCases(ttk.Frame):
         set_text(self.count, words + (f", {len(chosen):,} selected" if chosen else ""))
 
 
-def set_text(label: ttk.Label, text: str) -> None:
+def set_text(label: ttk.Label | ttk.Button, text: str) -> None:
     """Change a label only where it differs: each change draws."""
     if label.cget("text") != text:
         label.configure(text=text)

@@ -11,6 +11,7 @@ import ttkbootstrap as ttk
 from gridcompute import clock
 from gridcompute.gui.my_cases import enable, set_text
 from gridcompute.gui.table import Table, scaled
+from gridcompute.machine.environments import FAILED
 
 if TYPE_CHECKING:
     from gridcompute.gui.window import GUI
@@ -89,8 +90,10 @@ class MyProcesses(ttk.Frame):
             row, "S&top", gui.stop_processes, name="stop", icon="stop-fill", bootstyle="danger-outline"
         )
         self.rules = gui.button(row, "Lending ru&les …", gui.open_rules, name="rules", icon="sliders")
+        self.environments = gui.button(row, "&Environments …", gui.open_environments, name="environments", icon="boxes")
         for button in (self.pause, self.resume, self.stop):
             button.pack(side="left", padx=(0, gap))
+        self.environments.pack(side="right", padx=(gap, 0))
         self.rules.pack(side="right")
         self.rules_label = ttk.Label(row, name="rulestext", bootstyle="secondary")
         self.rules_label.pack(side="right", padx=gap)
@@ -103,6 +106,7 @@ class MyProcesses(ttk.Frame):
         )
         self.table.pack(fill="both", expand=True, pady=(gap, 0))
         self.table.tree.bind("<Delete>", lambda event: gui.stop_processes())
+        self._enable()
 
     def _empty(self) -> str:
         return f"No case runs on this computer.\n{self.gui.state.lending}"
@@ -110,6 +114,8 @@ class MyProcesses(ttk.Frame):
     def show(self) -> None:
         """Draw what changed; the elapsed times each second."""
         set_text(self.rules_label, self.gui.rules_in_words())
+        failed = len(self.gui.state.environments_of(FAILED))
+        set_text(self.environments, f"Environments: {failed} failed …" if failed else "Environments …")
         if self._drawn != self.rows.version:
             self._drawn = self.rows.version
             self._enable()

@@ -64,7 +64,7 @@ class SendCases(ttk.Frame):
         row = ttk.Frame(self, name="buttons")
         row.pack(fill="x", pady=(gap, 0))
         gui = self.gui
-        add = gui.button(row, "Add &cases …", gui.add_cases, name="add", icon="file-earmark-plus", bootstyle="primary")
+        add = gui.button(row, "A&dd cases …", gui.add_cases, name="add", icon="file-earmark-plus", bootstyle="primary")
         folder = gui.button(
             row, "Add f&older …", gui.add_folder, name="folder", icon="folder-plus", bootstyle="secondary-outline"
         )

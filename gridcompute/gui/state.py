@@ -17,6 +17,8 @@ from typing import Any
 from gridcompute import clock, config
 from gridcompute.gui import columns, texts
 from gridcompute.gui.rows import Row, Rows
+from gridcompute.machine import environments
+from gridcompute.machine.environments import Found
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +145,9 @@ class State:
         self.my_cases = Rows(columns.MY_CASES, kind=lambda row: texts.kind(row["status"]))
         self.processes = Rows(columns.PROCESSES, kind=lambda row: row["status"])
         self.grid = GridView()
+        self.environments = Rows(columns.ENVIRONMENTS, kind=lambda row: row["state"])
+        self.environments_stale = True
+        """Something happened to an environment since they were read."""
         self.log: deque[Line] = deque(maxlen=log_lines_kept)
         self.logged = 0
         """How many lines were ever logged."""
@@ -190,6 +195,7 @@ class State:
             "left to others": self._nothing,  # said by warnings
             "daemon ended": self._daemon_ended,
             "cases changed": self._cases_changed,
+            "environments changed": self._environments_changed,
         }
 
     # Events.
@@ -247,6 +253,9 @@ class State:
 
     def _cases_changed(self, event: dict[str, Any]) -> None:
         self.stale = True
+
+    def _environments_changed(self, event: dict[str, Any]) -> None:
+        self.environments_stale = True
 
     # Sending.
 
@@ -389,8 +398,37 @@ class State:
         if not self.allowed:
             return "Nothing is taken: the grid lists no application for this machine."
         words = f"{running - paused} of {self.lent} at work" if running else "Waiting for cases"
+        making = self.environments_of(environments.MAKING)
+        words += f", the environment of {making[0]} is being made" if making else ""
         words += f", {paused} paused" if paused else ""
         return words + (f", {self.softgrid}." if self.softgrid else ".")
+
+    def take_environments(self, found: Iterable[Found]) -> None:
+        """What `Server.environments` read."""
+        self.environments.replace(
+            {
+                "id": str(one.folder or one.application),
+                "application": one.application,
+                "state": one.state,
+                "words": "made anew soon" if one.asked_anew and one.state != environments.MAKING else one.state,
+                "anew": one.asked_anew and one.state != environments.MAKING,
+                "message": one.message,
+                "packages": one.packages,
+                "python": one.python,
+                "folder": one.folder,
+                "size": one.size,
+                "used": one.used,
+            }
+            for one in found
+        )
+
+    def environments_of(self, state: str) -> list[str]:
+        """The applications whose environment is in a state of `gridcompute.machine.environments`."""
+        return [row["application"] for row in self.environments.values() if row["state"] == state]
+
+    def is_used(self, row: Row) -> bool:
+        """Whether a case of an environment's application runs here."""
+        return any(one["application"] == row["application"] for one in self.processes.values())
 
     # Troubles.
 

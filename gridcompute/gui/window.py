@@ -32,6 +32,7 @@ from gridcompute.gui.dialogs import (
     mnemonic_button,
     split_mnemonic,
 )
+from gridcompute.gui.environments import EnvironmentsWindow
 from gridcompute.gui.face import Shared
 from gridcompute.gui.first_run import MakeGrid, OwnServer
 from gridcompute.gui.grid_tab import GridTab
@@ -96,7 +97,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             rows.beside = True
         self._lent = Shared()
         self._looking = self._looking_at_grid = False
-        self._next_look = 0.0
+        self._next_look = self._next_offer = 0.0
         self._look_seconds = 0.0
         self._keep_running = True
         self.rules = Rules.of(self.preferences.get("rules"))
@@ -106,6 +107,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self._gone = False
         self._question: Question | None = None
         self.progress_window: ProgressWindow | None = None
+        self.environments_window: EnvironmentsWindow | None = None
         self.close_asked: Callable[[], bool] = lambda: False
         self.root = self._make_root()
         self.application = tk.StringVar(self.root, self.preferences.get("application", ""))
@@ -187,6 +189,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self.splash.pack_forget()
         self.content.pack(fill="both", expand=True)
         self._show_everything()
+        self.send_cases.app_combobox.focus_set()  # what had the keyboard is gone with the first screen
 
     def _make_views(self) -> None:
         gap = scaled(self.root, 12)
@@ -291,6 +294,16 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             ("Show the &input", "", self.show_input),
             ("Open the results' &folder", "", self.open_results),
         )
+        self._menu(
+            bar,
+            "&Processes",
+            ("&Pause", "", partial(self.act_on_processes, "pause")),
+            ("&Resume", "", partial(self.act_on_processes, "resume")),
+            ("&Stop", "Del", self.stop_processes),
+            None,
+            ("&Lending rules …", "", self.open_rules),
+            ("&Environments …", "", self.open_environments),
+        )
         view = self._menu(bar, "&View", ("&Log", "Ctrl+L", self.toggle_log))
         self.theme = tk.StringVar(self.root, self.preferences.get("theme", "system"))
         view.add_separator()
@@ -374,6 +387,8 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
                 return
             self._answer_asks()
             self._look_if_due()
+            self._read_offer_if_due()
+            self._read_environments_if_due()
             self._draw()
         except Exception:  # one mistake must not leave a window that is deaf
             log.exception("A refresh of the window failed; it goes on")
@@ -465,6 +480,8 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self._arrange_lists()
         self.lending.show()
         self.log.show()
+        if self.environments_window is not None and self.environments_window.winfo_exists():
+            self.environments_window.draw()
         if self.progress_window is not None and self.state.progress is not None:
             told = self.state.progress
             fraction = told.value / told.maximum if told.maximum else None

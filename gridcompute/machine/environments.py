@@ -1,12 +1,14 @@
 """Environments for applications that declare what they need, at the head of process.py (PEP 723).
 
 Each machine makes one for each application and head, by the program ``uv``, in the per-user folder. It counts as made
-when ``made.json`` lies in it; what went wrong at the last try stands beside it, for doctor. `make` may take minutes and
+when ``made.json`` lies in it; what went wrong at the last try stands beside it, and whether somebody asked for it
+anew. So doctor and the window, which are other processes, find all of it there: `survey`. `make` may take minutes and
 is called in a thread of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +17,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +33,16 @@ else:
 from gridcompute.errors import EnvironmentMissing
 from gridcompute.machine import program
 
-__all__ = ["Environment", "Head", "find_uv", "parse_head"]
+__all__ = ["Environment", "Found", "Head", "examine", "find_uv", "head_of", "parse_head", "survey", "unused"]
+
+MISSING, MAKING, READY, FAILED, UNUSED = "not made yet", "being made", "ready", "failed", "not used"
+"""The states of an environment on this computer."""
 
 patience = 1800.0
 """Seconds that making an environment may take: hundreds of megabytes over an office's line."""
+
+_made, _used = "made.json", "used"
+"""Files in an environment: what it is, and one whose time is that of the last case in it."""
 
 _running: set[subprocess.Popen[str]] = set()
 
@@ -75,6 +85,11 @@ def parse_head(script: str) -> Head | None:
     return Head(tuple(dependencies), python)
 
 
+def head_of(application: Path) -> Head | None:
+    """What process.py in the folder of an application declares; `EnvironmentMissing` as `parse_head`, or OSError."""
+    return parse_head((application / "process.py").read_text("utf-8", "replace"))
+
+
 def find_uv() -> Path:
     """The program uv: on PATH, beside the executable, or in the Python package. Raises `EnvironmentMissing`."""
     name = "uv.exe" if os.name == "nt" else "uv"
@@ -109,8 +124,8 @@ class Environment:
 
     @property
     def made(self) -> dict[str, Any] | None:
-        """``{"application", "python", "packages", "seconds"}`` of one that is there; None where it is not."""
-        found = _read(self.folder / "made.json")
+        """``{"application", "python", "packages", "seconds", "bytes"}`` of one that is there; None where it is not."""
+        found = _read(self.folder / _made)
         return found if found is not None and self.python.exists() else None
 
     @property
@@ -119,21 +134,59 @@ class Environment:
         return str((_read(self._failure) or {}).get("message", ""))
 
     @property
+    def being_made(self) -> bool:
+        """Whether a process of this person makes it at this moment."""
+        if not self._lock.exists():
+            return False
+        try:
+            with filelock.FileLock(self._lock, timeout=0.0):
+                return False
+        except filelock.Timeout:
+            return True
+        except OSError:
+            return False
+
+    @property
+    def asked_anew(self) -> bool:
+        """Whether somebody asked for it to be made anew, which waits until no case runs in it."""
+        return self._wish.exists()
+
+    def ask_anew(self) -> None:
+        """Let the daemon that makes it remove it and make it again, or try again now. OSError if it can't be noted."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self._wish.touch()
+
+    def note_use(self) -> None:
+        """A case begins to run in it."""
+        with contextlib.suppress(OSError):  # it is told to people, nothing depends on it
+            (self.folder / _used).touch()
+
+    @property
     def _failure(self) -> Path:
         return self.folder.with_suffix(".failed.json")
 
+    @property
+    def _lock(self) -> Path:
+        return self.folder.with_suffix(".lock")
+
+    @property
+    def _wish(self) -> Path:
+        return self.folder.with_suffix(".anew")
+
     def make(self) -> None:
-        """Make it, unless it is there; an earlier one of the application is removed. May take minutes.
+        """Make it, unless it is there and nobody asked for it anew. May take minutes.
 
         Another process that makes it now is waited for. Raises `EnvironmentMissing` that says what uv said.
         """
         self.folder.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self.folder.with_suffix(".lock"), timeout=patience):
-            if self.made is not None:
+        with filelock.FileLock(self._lock, timeout=patience):
+            if self.made is not None and not self.asked_anew:
                 return
             began = time.monotonic()
             try:
+                self._wish.unlink(missing_ok=True)
                 self._build()
+                version = _run([str(self.python), "-c", "import platform; print(platform.python_version())"]).strip()
             except (EnvironmentMissing, OSError) as exc:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 message = self._sentence(str(exc))
@@ -141,13 +194,13 @@ class Environment:
                 raise EnvironmentMissing(message) from exc
             made = {
                 "application": self.application,
-                "python": _run([str(self.python), "-c", "import platform; print(platform.python_version())"]).strip(),
+                "python": version,
                 "packages": list(self.head.dependencies),
                 "seconds": round(time.monotonic() - began, 1),
+                "bytes": _bytes_of(self.folder),
             }
-            (self.folder / "made.json").write_text(json.dumps(made), "utf-8")
+            (self.folder / _made).write_text(json.dumps(made), "utf-8")
             self._failure.unlink(missing_ok=True)
-            self._remove_earlier()
 
     def _build(self) -> None:
         uv = str(find_uv())
@@ -164,11 +217,110 @@ class Environment:
             f"{what.rstrip('.')}. Its cases are left to other machines; it is tried again."
         )
 
-    def _remove_earlier(self) -> None:
+    def remove_earlier(self) -> None:
+        """Remove those that the application had before its head changed; called while none of its cases runs."""
         beginning = self.folder.name.partition("-")[0]
         for path in self.folder.parent.glob(f"{beginning}-*"):
             if path.is_dir() and path != self.folder:
                 shutil.rmtree(path, ignore_errors=True)  # one in use under Windows stays until the next time
+
+
+@dataclass(frozen=True)
+class Found:
+    """What stands of the environment of one application on this computer."""
+
+    application: str
+    state: str  # MISSING, MAKING, READY, FAILED or UNUSED
+    message: str = ""  # why it could not be made; of a head that can't be read, what is wrong with it
+    packages: tuple[str, ...] = ()  # as the application declares them
+    python: str = ""  # version of the one that is there; else the specifier that is asked for
+    folder: Path | None = None  # None for a head that can't be read
+    size: int | None = None  # bytes when it was made
+    used: datetime | None = None  # begin of the last case in it
+    asked_anew: bool = False
+
+
+def examine(application: str, folder: Path, home: Path) -> Found | None:
+    """What stands of the environment of the application in `folder`; None where it needs none.
+
+    OSError where process.py can't be read.
+    """
+    try:
+        head = head_of(folder)
+    except EnvironmentMissing as exc:
+        return Found(application, FAILED, str(exc))
+    if head is None:
+        return None
+    one = Environment.of(application, head, home)
+    made, trouble = one.made, one.trouble
+    state = MAKING if one.being_made else READY if made is not None else FAILED if trouble else MISSING
+    return Found(
+        application,
+        state,
+        trouble if state == FAILED else "",
+        head.dependencies,
+        str((made or {}).get("python", head.requires_python)),
+        one.folder,
+        (made or {}).get("bytes"),
+        _last_use(one.folder),
+        one.asked_anew,
+    )
+
+
+def survey(applications: Mapping[str, Path], home: Path) -> list[Found]:
+    """The environments of these applications (name -> folder) in their order, then those of others that lie here.
+
+    The latter are UNUSED: of another grid, of an earlier head, or of an application that is gone. Applications whose
+    process.py can't be read are left out.
+    """
+    found = []
+    for name, folder in applications.items():
+        with contextlib.suppress(OSError):
+            one = examine(name, folder, home)
+            if one is not None:
+                found.append(one)
+    return found + list(unused(home, {one.folder for one in found}))
+
+
+def unused(home: Path, wanted: Collection[Path | None]) -> Iterator[Found]:
+    """The environments below the per-user folder that are not among the folders `wanted`."""
+    for folder in sorted(path for path in (home / "environments").glob("*") if path.is_dir()):
+        made = _read(folder / _made)
+        if made is not None and folder not in wanted:
+            yield Found(
+                str(made.get("application", "")),
+                UNUSED,
+                packages=tuple(map(str, made.get("packages", ()))),
+                python=str(made.get("python", "")),
+                folder=folder,
+                size=made.get("bytes"),
+                used=_last_use(folder),
+            )
+
+
+def remove(folder: Path) -> None:
+    """Remove an environment that is UNUSED, with what stands beside it. OSError if it can't be removed whole."""
+    (folder / _made).unlink(missing_ok=True)  # first: half an environment must not count as one
+    shutil.rmtree(folder)
+    for ending in (".failed.json", ".anew"):
+        folder.with_suffix(ending).unlink(missing_ok=True)
+
+
+def _last_use(folder: Path) -> datetime | None:
+    try:
+        return datetime.fromtimestamp((folder / _used).stat().st_mtime, timezone.utc)
+    except OSError:
+        return None
+
+
+def _bytes_of(folder: Path) -> int:
+    """What the files below a folder hold; of one that vanishes meanwhile nothing is counted."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(Path(place) / name).st_size
+    return total
 
 
 def _run(command: list[str], folder: Path | None = None) -> str:

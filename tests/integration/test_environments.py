@@ -12,21 +12,27 @@ import pytest
 
 from gridcompute.daemons.environments import Environments
 from gridcompute.errors import EnvironmentMissing
-from gridcompute.machine.environments import Environment, Head, find_uv, parse_head
+from gridcompute.machine.environments import (
+    READY,
+    UNUSED,
+    Environment,
+    Head,
+    find_uv,
+    head_of,
+    parse_head,
+    survey,
+    unused,
+)
 from tests.support.commands import agents, run_command, write_files
 from tests.support.grids import copy_application
-from tests.support.services import missing
-from tests.support.uv import helper, uv_offline, with_a_head
+from tests.support.uv import helper, needs_uv, uv_offline, with_a_head
 from tests.support.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory) -> dict[str, str]:
     """Variables by which uv finds NumPy in a folder, and this Python as one of its own, without any network."""
-    try:
-        find_uv()
-    except EnvironmentMissing as exc:
-        missing(str(exc))
+    needs_uv()
     return uv_offline(tmp_path_factory.mktemp("uv"))
 
 
@@ -118,7 +124,45 @@ def test_a_broken_head_keeps_its_application_from_running_and_says_so_once(tmp_p
         environments.want({"Broken": "The head of process.py is no TOML."})
     assert not environments.ready("Broken")
     assert environments.ready("Another")
-    assert [event["type"] for event in told] == ["warning"]
+    assert [event["type"] for event in told] == ["warning", "environments changed"]
+
+
+def test_one_is_made_again_or_removed_only_while_no_case_runs_in_it(offline, monkeypatch, tmp_path: Path):
+    for name, value in offline.items():
+        monkeypatch.setenv(name, value)
+    application, home = tmp_path / "App", tmp_path / "home"
+    application.mkdir()
+    (application / "process.py").write_text("# /// script\n# dependencies = []\n# ///\n")
+    head = head_of(application)
+    assert head == Head((), "")
+    made = Environments(home, lambda event: None, lambda: None)
+    made.want({"App": head})
+    wait_for(lambda: made.ready("App"), 60)
+    assert made.python("App") is not None
+    (found,) = survey({"App": application}, home)
+    assert (found.state, found.asked_anew) == (READY, False)
+    assert found.size and found.used and found.folder
+    (found.folder / "broken").touch()
+
+    Environment.of("App", head, home).ask_anew()
+    made.want({"App": head}, running={"App"})
+    assert not made.ready("App"), "no further case begins in it"
+    (found,) = survey({"App": application}, home)
+    assert found.asked_anew and (found.folder / "broken").exists()
+    made.want({"App": head})
+    wait_for(lambda: made.ready("App"), 60)
+    (found,) = survey({"App": application}, home)
+    assert not found.asked_anew and not (found.folder / "broken").exists() and found.used is None
+
+    # another head: what is earlier stays below a case that runs in it
+    other = Head((), ">=3.10")
+    made.want({"App": other}, running={"App"})
+    wait_for(lambda: made.ready("App"), 60)
+    made.want({"App": other}, running={"App"})
+    assert [one.state for one in unused(home, [Environment.of("App", other, home).folder])] == [UNUSED]
+    assert found.folder.is_dir()
+    made.want({"App": other})
+    assert not found.folder.exists()
 
 
 def test_no_uv_is_said_with_what_to_do(monkeypatch, tmp_path: Path):

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from gridcompute.errors import EnvironmentMissing
+from gridcompute.machine.environments import find_uv
+from tests.support.services import missing
+
 with_a_head = """
 # /// script
 # requires-python = ">=3.10"
@@ -30,6 +34,14 @@ def process_case(input_files):
     return ["found.txt"]
 """
 helper = "def square(number):\n    return number * number\n"
+
+
+def needs_uv() -> None:
+    """Skip the test, or fail it where everything is promised to be there, if uv is not on this computer."""
+    try:
+        find_uv()
+    except EnvironmentMissing as exc:
+        missing(str(exc))
 
 
 def uv_offline(folder: Path) -> dict[str, str]:

@@ -42,6 +42,7 @@ ours = {
     "left to others": (events.left_to_others(["Copy"]), {"applications"}),
     "activity": (events.activity("process", running=1, waiting=0), {"daemon", "running", "waiting", "claimed"}),
     "cases changed": (events.cases_changed(), set()),
+    "environments changed": (events.environments_changed(), set()),
     "daemon ended": (events.daemon_ended("process", True), {"daemon", "expected"}),
 }
 

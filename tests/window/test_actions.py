@@ -7,6 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support.uv import needs_uv
 from tests.support.waiting import wait_for
 
 slow = """
@@ -160,16 +161,70 @@ def child_of_case(window) -> psutil.Process:
     return wait_for(find, 20, "the process of the case")
 
 
-@pytest.mark.parametrize("ending", ["csv", "txt", "xlsx"])
-def test_a_report_by_the_menu(open_window, slow_grid, inputs, tmp_path: Path, ending):
+def test_a_report_by_the_menu(open_window, slow_grid, inputs, tmp_path: Path):
     window = open_window(slow_grid)
     window.wait_ready()
     submit(window, inputs / "one.inp")
-    report = tmp_path / f"report.{ending}"
-    window.keys("ctrl+r")
-    window.choose_files(report)
-    wait_for(lambda: report.exists() and report.stat().st_size > 50, 20)
-    window.wait_for(lambda: "1 case written" in window.text("logpane.box.text"), "the news")
+    for number, ending in enumerate(("csv", "txt", "xlsx"), start=1):
+        report = tmp_path / f"report.{ending}"
+        window.keys("ctrl+r")
+        window.choose_files(report)
+        wait_for(lambda report=report: report.exists() and report.stat().st_size > 50, 20)
+        window.wait_for(
+            lambda number=number: window.text("logpane.box.text").count("1 case written") == number, "the news"
+        )
+        window.wait_for(lambda: not window.find("progress"), "no progress window any more")
+    assert window.terminate() == 0
+
+
+def test_environments_of_applications_are_shown_made_again_and_removed(open_window, make_grid):
+    needs_uv()
+    heads = {"Modal analysis": "[]", "Strange solver": '["no-such-package-anywhere"]'}
+    scripts = {"send": send, "receive": receive}
+    grid = make_grid(
+        apps={
+            name: {**scripts, "process": f"# /// script\n# dependencies = {needs}\n# ///\n{slow}"}
+            for name, needs in heads.items()
+        },
+        machines=["PC-1"],
+    )
+    window = open_window(grid, UV_OFFLINE="1", UV_NO_INDEX="1")
+    window.wait_ready()
+    window.open_tab("My processes")
+    window.wait_for(lambda: "1 failed" in window.text("processes.buttons.environments"), "what failed on the button")
+    window.keys("alt+e")
+    window.wait_for(
+        lambda: (
+            [row[:2] for row in window.rows("environments.body.list")]
+            == [["Modal analysis", "ready"], ["Strange solver", "failed"]]
+        ),
+        "both environments",
+    )
+    window.press_row("environments.body.list", 1)
+    window.wait_for(
+        lambda: "no-such-package-anywhere was not" in window.text("environments.body.details"), "the reason"
+    )
+    window.picture("environments")
+
+    # made again: what was in it is gone
+    window.press_row("environments.body.list", 0)
+    window.wait_for(lambda: str(window.home) in window.text("environments.body.details"), "where it is")
+    folder = Path(window.text("environments.body.details").splitlines()[-1])
+    (folder / "broken").touch()
+    window.press("environments.body.buttons.anew")
+    wait_for(lambda: folder.is_dir() and not (folder / "broken").exists(), 20)
+    window.wait_for(lambda: [row[1] for row in window.rows("environments.body.list")] == ["ready", "failed"], "ready")
+
+    # no application asks for it any more: it can be removed
+    grid.write_machines({"PC-1": ["Strange solver"]})
+    window.wait_for(
+        lambda: [row[1] for row in window.rows("environments.body.list")] == ["failed", "not used"], "unused"
+    )
+    window.press_row("environments.body.list", 1)
+    window.press("environments.body.buttons.remove")
+    window.wait_for(lambda: len(window.rows("environments.body.list")) == 1, "one is gone")
+    assert not folder.exists()
+    window.keys("Escape")
     assert window.terminate() == 0
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 
 from gridcompute import events
 from gridcompute.gui import state as states
 from gridcompute.gui.state import Progress, State
+from gridcompute.machine.environments import MAKING, READY, UNUSED, Found
 
 
 @pytest.fixture
@@ -48,6 +50,27 @@ def process(case_id: str = "a1", status: str = "run"):
 
 
 # Every documented event.
+
+
+def test_environments_are_read_again_when_one_changed_and_what_is_made_is_said(state):
+    state.environments_stale = False
+    state.handle(events.environments_changed())
+    assert state.environments_stale
+    state.lent = 1
+    state.take_environments(
+        [Found("Solver", MAKING, packages=("numpy",)), Found("Old", UNUSED, python="3.9", folder=Path("old"), size=9)]
+    )
+    assert state.lending == "Waiting for cases, the environment of Solver is being made."
+    assert [state.environments.cells(row)[:5] for row in state.environments.values()] == [
+        ("Solver", "being made", "", "numpy", ""),
+        ("Old", "not used", "3.9", "none", "9 B"),
+    ]
+    assert state.environments_of(UNUSED) == ["Old"]
+    state.take_environments([Found("Solver", READY, folder=Path("new"), asked_anew=True)])
+    assert state.environments["new"]["words"] == "made anew soon"
+    assert not state.is_used(state.environments["new"])
+    state.handle(events.add_my_process({**process(), "application": "Solver"}))
+    assert state.is_used(state.environments["new"])
 
 
 def test_log_file_only_shows_nothing(state):
