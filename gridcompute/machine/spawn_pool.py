@@ -37,6 +37,9 @@ _last_words = 1.0
 """Seconds in which the pipes of a tree that is gone must have been read to their end."""
 
 _force_time = 5.0
+_start_pause = 1.0
+"""Seconds before another interpreter is started after one could not be."""
+
 _from_runner = ("stage", "progress", "waits", "outcome")
 
 Message = dict[str, Any]
@@ -80,12 +83,17 @@ class PosixTree:
 
 
 class WindowsTree:
-    """Known by its job object."""
+    """Known by its job object. Raises `OSError` where Windows refuses one; the process is then ended."""
 
     def __init__(self, process: subprocess.Popen[bytes], job: windows.Job | None = None):
-        self._job = job or windows.Job()
-        self._job.add(int(process._handle))  # type: ignore[attr-defined]
-        psutil.Process(process.pid).resume()  # it was started suspended
+        try:
+            self._job = job or windows.Job()
+            self._job.add(int(process._handle))  # type: ignore[attr-defined]
+            psutil.Process(process.pid).resume()  # it was started suspended
+        except (OSError, psutil.Error) as exc:
+            process.kill()  # in no job, it would wait suspended for ever
+            process.wait()
+            raise OSError(f"A process for a case was started and can't be held: {exc}") from exc
 
     def members(self) -> list[psutil.Process]:
         found = []
@@ -315,7 +323,8 @@ class SpawnPool:
                 interpreter = self._start_interpreter()
             except OSError as exc:
                 log.error("Cannot start a process for a case: %s. It is tried again.", exc)
-                time.sleep(1.0)
+                with self._changed:
+                    self._changed.wait_for(lambda: not self.alive, _start_pause)
                 continue
             with self._changed:
                 self._all.add(interpreter)

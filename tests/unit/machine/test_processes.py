@@ -8,6 +8,7 @@ import os
 import stat
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -397,3 +398,28 @@ def test_a_tree_on_windows_is_its_job(monkeypatch):
     assert tree.kill() and kernel.processes == []
     tree.forget()
     assert kernel.calls[-1] == "close"
+
+
+@pytest.mark.parametrize("refused", ["job", "resume"])
+def test_a_process_that_windows_lets_nobody_hold_is_ended_and_not_left_suspended(monkeypatch, refused):
+    class Process:
+        pid, _handle = os.getpid(), 42
+
+        def __init__(self):
+            self.ended = []
+
+        def kill(self):
+            self.ended.append("killed")
+
+        def wait(self):
+            self.ended.append("waited for")
+
+    def refuse(process):
+        raise psutil.AccessDenied(process.pid)
+
+    monkeypatch.setattr("psutil.Process.resume", refuse if refused == "resume" else lambda process: None)
+    process = Process()
+
+    with pytest.raises(OSError, match="can't be held"):
+        WindowsTree(process, windows.Job(FakeKernel("assign" if refused == "job" else "")))
+    assert process.ended == ["killed", "waited for"]
