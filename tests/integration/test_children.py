@@ -323,8 +323,8 @@ def test_the_number_that_waits_ready_can_change(make_children, method):
 
     each = {"fork": 2, "spawn": 1}[method]  # a keeper and a runner, or an interpreter; and one helper or watch
     wait_for(lambda: waiting() == 3 * each + 1, 30.0, "three wait")
-    children.set_ready(1)
-    wait_for(lambda: waiting() == each + 1, 30.0, "one waits")
+    # Said once, it may leave one that was just on its way to being ready, as one of the spare ones.
+    wait_for(lambda: children.set_ready(1) or waiting() == each + 1, 30.0, "one waits")
     children.set_ready(2)
     wait_for(lambda: waiting() == 2 * each + 1, 30.0, "two wait")
 
