@@ -186,6 +186,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             self._make_views()
             gc.collect()
             gc.freeze()  # what stands here stays: a collection need not walk through it while somebody scrolls
+        self.splash.work(False)  # a bar that nobody sees would wake the computer 70 times a second, all day
         self.splash.pack_forget()
         self.content.pack(fill="both", expand=True)
         self._show_everything()

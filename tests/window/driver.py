@@ -119,6 +119,8 @@ def main() -> None:
             found["window"] = [root.winfo_rootx(), root.winfo_rooty(), root.winfo_width(), root.winfo_height()]
             found["frame"] = int(root.wm_frame(), 16)  # the window manager's window around it, with the title
             found["keyboard"] = str(root.tk.call("focus"))  # the widget that has it, empty while no window of ours has
+            timers = [root.tk.call("after", "info", one) for one in root.tk.splitlist(root.tk.call("after", "info"))]
+            found["animated"] = [str(timer) for timer in timers if "progressbar" in str(timer)]
             walk(gui.root, ".", found)
             aside = options.map.with_suffix(".aside")
             aside.write_text(json.dumps(found), "utf-8")

@@ -22,6 +22,9 @@ def test_the_tutorial_from_the_window_to_the_lines_in_the_home_folder(
     assert window.title.startswith("GridCompute")
     window.wait_for(lambda: "Random Counter" in window.text("foot.allowed"), "what this computer can run")
     window.wait_for(lambda: window.text("lending.number") == "0", "nothing lent at the first start")
+    window.wait_for(
+        lambda: not window.look()["animated"], "no bar that moves unseen: it would keep the processor awake"
+    )
     window.picture("send-empty")
 
     # 3: the application
