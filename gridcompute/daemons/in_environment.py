@@ -1,5 +1,8 @@
 """Runs process.py in an application's own environment: a program for whatever Python that has, without GridCompute.
 
+Of GridCompute process.py finds there `gridcompute.progress`, and `gridcompute.softgrid`, which needs the standard
+library alone and is read from the program's own files.
+
     python in_environment.py REQUEST
 
 REQUEST is a JSON file: ``application_path``, ``files``, ``answer`` and ``progress`` (files to write). The answer is
@@ -7,7 +10,7 @@ REQUEST is a JSON file: ``application_path``, ``files``, ``answer`` and ``progre
 ``{"error", "traceback"}``. Written for old versions of Python too; read as a file, never imported by the program.
 """
 
-# ruff: noqa: PTH105, PTH118, PTH119, PTH120, PTH123, BLE001
+# ruff: noqa: PTH100, PTH105, PTH112, PTH113, PTH118, PTH119, PTH120, PTH123, BLE001, UP036
 # mypy: ignore-errors
 
 import importlib.util
@@ -25,7 +28,7 @@ def main(request_path):
     application = request["application_path"]
     sys.path[0] = application  # in place of this file's folder
     sys.path.append(os.path.dirname(application))
-    offer_progress(request["progress"])
+    offer_gridcompute(request["progress"])
     sys.argv = [os.path.join(application, "process.py")]
     try:
         answer = answer_of(load(application)(request["files"]))
@@ -54,8 +57,8 @@ def load(application):
     return module.process_case
 
 
-def offer_progress(path):
-    """`gridcompute.progress`, which a plugin may call; the last line of the file is the newest."""
+def offer_gridcompute(path):
+    """`gridcompute.progress`, which a plugin may call; the last line of the file is the newest. And the softgrid."""
 
     def progress(fraction, text=""):
         line = json.dumps([min(max(float(fraction), 0.0), 1.0), str(text)[:100]]) + "\n"
@@ -64,7 +67,36 @@ def offer_progress(path):
 
     module = types.ModuleType("gridcompute")
     module.progress = progress
+    module.__path__ = []
     sys.modules.setdefault("gridcompute", module)
+    sys.meta_path.insert(0, Softgrid())  # before what the environment may have of the same name
+
+
+class Softgrid:
+    """Finds `gridcompute.softgrid` and the errors that it uses, and nothing else of the program."""
+
+    def __init__(self):
+        self.package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        sources = os.path.join(self.package, "softgrid", "sources")  # of an executable, whose modules are compiled
+        if os.path.isdir(sources):
+            self.package = sources
+
+    def find_spec(self, name, path=None, target=None):
+        if not name.startswith("gridcompute."):
+            return None
+        if name != "gridcompute.errors" and not (name + ".").startswith("gridcompute.softgrid."):
+            raise ModuleNotFoundError(f"{name} is not there in an application's own environment", name=name)
+        if sys.version_info < (3, 10):
+            raise ImportError(
+                "gridcompute.softgrid needs Python 3.10 or newer, and the application's environment has "
+                '{}.{}. Write requires-python = ">=3.10" at the head of process.py.'.format(*sys.version_info[:2]),
+                name=name,
+            )
+        place = os.path.join(self.package, *name.split(".")[1:])
+        for file, folders in ((place + ".py", None), (os.path.join(place, "__init__.py"), [place])):
+            if os.path.isfile(file):
+                return importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
+        return None
 
 
 def answer_of(value):

@@ -88,12 +88,51 @@ def test_a_failure_in_the_environment_is_the_applications_with_its_traceback(tmp
     assert ask(application, tmp_path) == {"wrong": "int"}
 
 
-def ask(application: Path, folder: Path) -> dict:
+def test_a_softgrid_computes_there_by_the_program_s_own_files(tmp_path: Path, monkeypatch):
+    """Nothing is installed in the reach of this Python, and of the program there is nothing else."""
+    application = tmp_path / "App"
+    application.mkdir()
+    (application / "process.py").write_text(computing_on_a_softgrid)
+    monkeypatch.setenv("GRIDCOMPUTE_PROCESSES", "2")
+    assert ask(application, tmp_path, "-S") == {"value": ["[0, 1, 4]", "2", "gridcompute.server psutil"]}
+
+
+computing_on_a_softgrid = """
+import importlib
+from gridcompute.softgrid import open_softgrid
+
+def square(number):
+    return number**2
+
+def process_case(files):
+    missing = []
+    for name in ("gridcompute.server", "psutil"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            missing.append(name)
+    with open_softgrid() as grid:
+        found = grid.schedule_job([(square, [number], None) for number in range(3)])
+        return [str(found), str(len(grid.workers)), " ".join(missing)]
+"""
+
+
+def test_a_softgrid_is_refused_by_name_in_an_environment_with_an_old_python(tmp_path: Path):
+    application = tmp_path / "App"
+    application.mkdir()
+    as_of_old = "import sys\nsys.version_info = (3, 8, 10)\n"
+    (application / "process.py").write_text(f"{as_of_old}import gridcompute.softgrid\n")
+    error = ask(application, tmp_path)["error"]
+    assert "needs Python 3.10 or newer" in error
+    assert "environment has 3.8" in error
+
+
+def ask(application: Path, folder: Path, *options: str) -> dict:
     request, answer = folder / "request.json", folder / "answer.json"
     asked = {"application_path": str(application), "files": ["a"], "answer": str(answer), "progress": str(folder / "p")}
     request.write_text(json.dumps(asked))
     program = Path(__file__).parents[2] / "gridcompute" / "daemons" / "in_environment.py"
-    subprocess.run([sys.executable, program, request], check=True, timeout=60)
+    subprocess.run([sys.executable, *options, program, request], check=True, timeout=60)
     return json.loads(answer.read_text())
 
 

@@ -21,15 +21,20 @@ from pathlib import Path
 
 import gridcompute
 import numpy
+from gridcompute.softgrid import open_softgrid
 
 from . import helper
+
+def total_below(number):
+    return int(numpy.arange(number).sum())
 
 def process_case(input_files):
     gridcompute.progress(0.5, "half")
     print("computing in", sys.prefix)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         squares = pool.map(helper.square, [3])
-    total = int(numpy.arange(4).sum())
+    with open_softgrid() as grid:
+        (total,) = grid.schedule_task(total_below, fargs=[4])
     Path("found.txt").write_text(f"{total} {squares} {Path(input_files[0]).read_text()} {sys.prefix}")
     return ["found.txt"]
 """
