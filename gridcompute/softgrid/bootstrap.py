@@ -3,7 +3,7 @@
 
 Its text is executed by itself before anything of the package can be imported, so it uses the standard library alone.
 On POSIX two processes are left: the executor, and above it a guardian of some megabytes that ends whatever the
-executor's functions started, even after SIGKILL, clears its temporary folder, and tells the upgrid that an executor
+executor's functions started, even after SIGKILL, clears its temporary folder, and tells the neighbours that an executor
 still runs which cannot answer because a function holds its interpreter.
 """
 
@@ -221,10 +221,10 @@ def watch_over(child, reading, payload):
         waiting.append(os.pidfd_open(child))
     except (AttributeError, OSError):
         pass
-    told = {}
+    told: dict = {"below": {}}
     buffered = b""
     heard = time.monotonic()
-    voucher = None
+    vouchers: dict = {}
     while True:
         ready = select.select(waiting, [], [], 0.5)[0]
         if reading in ready:
@@ -233,18 +233,17 @@ def watch_over(child, reading, payload):
                 waiting.remove(reading)
             else:
                 heard = time.monotonic()
-                if voucher is not None:
-                    voucher.sock.close()
-                    voucher = None
+                while vouchers:
+                    vouchers.popitem()[1].sock.close()
                 buffered += data
                 while b"\n" in buffered:
                     line, _, buffered = buffered.partition(b"\n")
                     if line:
-                        told.update(json.loads(line.decode()))
+                        take_note(told, json.loads(line.decode()))
         if os.waitpid(child, os.WNOHANG)[0]:
             break
         if "session" in told and time.monotonic() - heard > told["tolerance"] / 4:
-            voucher = vouch(child, told, voucher)
+            vouch(child, told, vouchers)
     end_children()
     folder = told.get("temporary")
     if folder:
@@ -253,37 +252,61 @@ def watch_over(child, reading, payload):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def vouch(child, told, voucher):
-    """Tells the upgrid that the executor runs, unless it is stopped. Ends one that was given up or has no upgrid."""
+def take_note(told, news):
+    """What the executor told: of itself, and of who joined it from another machine or, without a place, has left."""
+    for session, place in news.pop("below", {}).items():
+        told["below"].pop(session, None)
+        if place is not None:
+            told["below"][session] = place
+    told.update(news)
+
+
+def vouch(child, told, vouchers):
+    """Tells the upgrid, then those below, that the executor runs, unless it is stopped.
+
+    Ends one that was given up or has no upgrid.
+    """
     try:
         with open(f"/proc/{child}/stat") as file:
-            state = file.read().rpartition(")")[2].split()[0]
+            runs = file.read().rpartition(")")[2].split()[0] in "RSD"
     except OSError:
-        return voucher
+        return
+    from gridcompute.softgrid import trust
+
+    try:
+        speak_for(told, runs, vouchers, 5)
+    except (ConnectionRefusedError, trust.Refused):
+        kill(child)  # it cannot see for itself that nobody waits for it
+        return
+    except Exception:  # noqa: BLE001
+        pass
+    for place in told["below"].values():
+        try:
+            speak_for(place, runs, vouchers, 2)
+        except Exception:  # noqa: BLE001
+            pass
+    time.sleep(min(1.0, told["tolerance"] / 8))
+
+
+def speak_for(place, runs, vouchers, timeout):
+    """Says to one neighbour that the executor runs; of one that is stopped nothing. Raises where it hears nobody."""
     import socket
 
     from gridcompute.softgrid import trust
 
-    try:
-        if voucher is None:
-            sock = socket.create_connection((told["address"], told["port"]), timeout=5)
-            key = bytes.fromhex(told["key"])
-            voucher = trust.call(sock, "session:" + told["session"], key, told["pinned"])
-            voucher.send_value({"kind": "vouch"})
-            if "refused" in voucher.receive_value(4096):
-                raise trust.Refused("The executor was given up.")
-        if state in "RSD":
-            voucher.send_value({"runs": True})
-        else:
-            voucher.sock.close()
-            voucher = None
-    except (ConnectionRefusedError, trust.Refused):
-        kill(child)  # it cannot see for itself that nobody waits for it
-        return None
-    except Exception:  # noqa: BLE001
-        return None
-    time.sleep(min(1.0, told["tolerance"] / 8))
-    return voucher
+    voucher = vouchers.pop(place["session"], None)
+    if voucher is None:
+        sock = socket.create_connection((place["address"], place["port"]), timeout=timeout)
+        key = bytes.fromhex(place["key"])
+        voucher = trust.call(sock, "session:" + place["session"], key, place["pinned"])
+        voucher.send_value({"kind": "vouch"})
+        if "refused" in voucher.receive_value(4096):
+            raise trust.Refused("The executor was given up.")
+    if runs:
+        voucher.send_value({"runs": True})
+        vouchers[place["session"]] = voucher
+    else:
+        voucher.sock.close()
 
 
 def kill(pid):

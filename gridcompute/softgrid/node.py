@@ -338,8 +338,15 @@ class Node:
             return self.identity.key
         if key_name.startswith("bridge:"):
             return self.bridges.key_of(key_name.removeprefix("bridge:"))
-        link = self._sessions.get(key_name.removeprefix("session:"))
+        link = self._of_session(key_name)
         return link.key if link is not None and link.state != "lost" else None
+
+    def _of_session(self, key_name: str) -> Link | None:
+        """The link to a neighbour by the name of the key that it got when one of the two joined the other."""
+        session = key_name.removeprefix("session:")
+        if self.up is not None and self.up.session == session:
+            return self.up
+        return self._sessions.get(session)
 
     def _welcome(self, channel: Channel, key_name: str, address: str) -> None:
         hello = channel.receive_value(trust.WELCOME_LIMIT)
@@ -349,12 +356,14 @@ class Node:
         elif kind == "bridge" and key_name.startswith("bridge:"):
             self.bridges.welcome(channel, key_name.removeprefix("bridge:"))
         elif kind in ("resume", "vouch") and key_name.startswith("session:"):
-            link = self._sessions.get(key_name.removeprefix("session:"))
+            link = self._of_session(key_name)
             if link is None or link.state == "lost":
                 channel.send_value({"refused": "This executor was given up."})
                 channel.sock.close()
             elif kind == "vouch":
                 self._hear_voucher(channel, link)
+            elif link is self.up:
+                raise Refused("An upgrid does not call again.")
             else:
                 link.detach()
                 channel.send_value({"received": link.received_number})

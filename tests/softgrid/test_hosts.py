@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from gridcompute.softgrid import Globals
+
 from .conftest import call, launch, pid_of, poll, process_is_gone
 
-NET = "10.213.77"
+NET = f"10.213.{os.getpid() % 250}"
+BRIDGE = f"sgbr{os.getpid() % 100000}"
+"""Of this run alone: another one may be at it on the same computer."""
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 
 
@@ -28,9 +32,9 @@ def _reason_to_skip() -> str | None:
     for program in ("ip", "ssh", "ssh-keygen", SSHD):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    if subprocess.run(["ip", "netns", "add", "softgrid-try"], capture_output=True).returncode:
+    if subprocess.run(["ip", "netns", "add", f"sg{os.getpid()}try"], capture_output=True).returncode:
         return "network namespaces are not allowed here"
-    run("ip", "netns", "del", "softgrid-try")
+    run("ip", "netns", "del", f"sg{os.getpid()}try")
     return None
 
 
@@ -38,12 +42,12 @@ class Host:
     """A namespace with an address and an sshd."""
 
     def __init__(self, number: int, folder: Path):
-        self.name = f"sg{os.getpid() % 10000}h{number}"
+        self.name = f"sg{os.getpid()}h{number}"
         self.address = f"{NET}.{number + 1}"
-        self.wire = f"sgv{os.getpid() % 10000}{number}"
+        self.wire = f"sgv{os.getpid() % 100000}{number}"
         run("ip", "netns", "add", self.name)
         run("ip", "link", "add", self.wire, "type", "veth", "peer", "name", "eth0", "netns", self.name)
-        run("ip", "link", "set", self.wire, "master", "sgbr0", "up")
+        run("ip", "link", "set", self.wire, "master", BRIDGE, "up")
         for words in (
             ["link", "set", "lo", "up"],
             ["link", "set", "eth0", "up"],
@@ -76,11 +80,11 @@ def hosts(tmp_path, monkeypatch):
     reason = _reason_to_skip()
     if reason is not None:
         pytest.skip(reason)
-    run("ip", "link", "add", "sgbr0", "type", "bridge")
+    run("ip", "link", "add", BRIDGE, "type", "bridge")
     made: list[Host] = []
     try:
-        run("ip", "addr", "add", f"{NET}.1/24", "dev", "sgbr0")
-        run("ip", "link", "set", "sgbr0", "up")
+        run("ip", "addr", "add", f"{NET}.1/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
         for name in ("host_key", "key"):
             run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / name))
         folder = tmp_path / "bin"
@@ -95,7 +99,7 @@ def hosts(tmp_path, monkeypatch):
     finally:
         for host in made:
             host.close()
-        run("ip", "link", "del", "sgbr0", check=False)
+        run("ip", "link", "del", BRIDGE, check=False)
 
 
 def bare_python() -> str:
@@ -198,26 +202,30 @@ def test_the_cores_of_the_other_machine_limit_its_workers(hosts, make_grid):
 
 
 def test_a_function_that_holds_the_interpreter_on_another_machine_is_vouched_for(hosts, make_grid):
-    """The network side cannot see the process; its guardian calls. A stopped process is not vouched for."""
+    """Neither who is above it nor who is below can see the process; its guardian calls both. A stopped process is not
+    vouched for."""
     wait_for_sshd(hosts[0])
+    wait_for_sshd(hosts[1])
+    Globals.RULES["router_allow_executing_udf"] = True
     grid = make_grid(address=f"{NET}.1", heartMonitorFrequency=0.3, heartbeatTolerance=1.2)
-    (worker,) = over_ssh(grid, hosts[0], "worker")
+    (router,) = over_ssh(grid, hosts[0], "router")
+    (worker,) = over_ssh(grid, hosts[1], "worker", upgridUniqueName=router)
 
     def hold():
         import ctypes
 
-        ctypes.PyDLL(None).usleep(900_000)
-        for _ in range(3):
-            ctypes.PyDLL(None).usleep(900_000)
+        ctypes.PyDLL(None).usleep(4_000_000)
         return "done"
 
-    assert call(grid, hold, worker) == ["done"]
-    assert grid.workers == [worker]
-    os.kill(pid_of(worker), signal.SIGSTOP)
-    (status,) = call(grid, hold, worker)
-    assert worker in status.error and not grid.workers
-    os.kill(pid_of(worker), signal.SIGCONT)
+    assert call(grid, hold, router) == ["done"]
+    assert (grid.routers, grid.workers) == ([router], [worker])
+    assert call(grid, name_and_modules, worker, first=True) == [(worker, [])]
+    os.kill(pid_of(router), signal.SIGSTOP)
+    (status,) = call(grid, hold, router)
+    assert router in status.error and not grid.routers and not grid.workers
     poll(lambda: process_is_gone(pid_of(worker)), 20)
+    os.kill(pid_of(router), signal.SIGCONT)
+    poll(lambda: process_is_gone(pid_of(router)), 20)
 
 
 def test_one_that_holds_its_interpreter_on_another_machine_can_be_killed(hosts, make_grid):

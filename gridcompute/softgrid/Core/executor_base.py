@@ -81,6 +81,7 @@ class ExecutorBase(LaunchBase):
         self._stopped = threading.Event()
         self._ends_process = False
         self._guard: int | None = None
+        self._vouched_for: dict[str, str] = {}  # who is right below on another machine -> the session of its link
         self._built_bridges: dict[str, str] = {}  # password -> the executor it was built from
         self._strangers = 0
         self._strangers_told = 0.0
@@ -316,6 +317,16 @@ class ExecutorBase(LaunchBase):
             told = {"session": up.session, "key": up.key.hex(), "address": address, "port": port, "pinned": pinned}
             self._to_guardian({**told, "tolerance": self._node.tolerance})
 
+    def _tell_guardian_who_joined(self, members: list[Member]) -> None:
+        """Who cannot see from its own machine whether this executor runs hears it from the guardian."""
+        for member in members:
+            link = self._node.child(member.name)
+            if link is not None and self._guard is not None and member.info.get("machine") != machine_id():
+                self._vouched_for[member.name] = link.session
+                place = {"session": link.session, "key": link.key.hex(), "pinned": member.info.get("fingerprint")}
+                place.update(address=member.info["address"], port=int(member.info["port"]))
+                self._to_guardian({"below": {link.session: place}})
+
     def _to_guardian(self, value: dict[str, Any] | None) -> None:
         if self._guard is not None:
             with contextlib.suppress(OSError):
@@ -351,12 +362,16 @@ class ExecutorBase(LaunchBase):
         with self._limits_lock:
             for member in members:
                 self._admitted.pop(member.name, None)
+        self._tell_guardian_who_joined(members)
         self._note_arrivals(members)
 
     def on_gone(self, members: list[Member], reason: str, purpose: bool, direct: bool) -> None:
         if self._is_disconnected:
             return
         if direct:
+            session = self._vouched_for.pop(members[0].name, None)
+            if session is not None:
+                self._to_guardian({"below": {session: None}})
             kind, what = ("info", "left") if purpose else ("error", "was lost")
             below = f" {len(members) - 1} executors below it are gone with it." if len(members) > 1 else ""
             self.log_and_transfer(kind, f"{members[0].name} {what}: {reason}.{below}")
