@@ -56,6 +56,7 @@ exec(compile({text!r}, __file__, "exec"))
         capture_output=True,
         text=True,
         timeout=100,
+        cwd=os.environ["TMPDIR"],
         env={**os.environ, "PYTHONPATH": ""},
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -17,7 +17,7 @@ for s in status:
 
 paths = [p[0] for p in repo.walk_files_info(relativePath='',fullPath=False, recursive=True)]
 tkw   = Addons.RepositoryTransfer.get_repository_transfer_kwargs(localRepo=repo,
-                                                                 remoteRepo=('temporary', 'repo_path'), remoteRepoInfo=True,
+                                                                 remoteRepo='repo_path', remoteRepoInfo=True,
                                                                  remoteRepoReplace=True, paths=paths)
 # transfer from orchestrator (O) to a manager
 c = O.transfer(transferKwargs=tkw, receivers=O.managers[-1], collect=True)

@@ -121,9 +121,9 @@ class ExecutorBase(LaunchBase):
         }
 
     def _start_logger(self) -> None:
-        settings = {**self._rules.get(f"log_{self.role}_kwargs", {}), **self._log_kwargs}
-        settings.setdefault("logFileBasename", f"{self._application_name}_{time.strftime('%Y-%m-%d-%H-%M-%S')}")
-        Globals.Logger(**settings)
+        basename = f"{self._application_name}_{time.strftime('%Y-%m-%d-%H-%M-%S')}"
+        self._log_rules = {"logFileBasename": basename, **self._rules.get(f"log_{self.role}_kwargs", {})}
+        Globals.Logger(**{**self._log_rules, **self._log_kwargs})
 
     def _make_folders(self, temporary: str | None, permanent: str | None, ddfs: str | None) -> None:
         home = Path.home() / ".softgrid"
@@ -137,6 +137,11 @@ class ExecutorBase(LaunchBase):
         self._temporary_dir = Path(tempfile.mkdtemp(prefix=f"softgrid-{os.getpid()}-{started}-", dir=base))
 
     # --- properties --------------------------------------------------------------------------------------
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """A copy; with the name of this executor's own log file, which those launched from here do not share."""
+        return {**super().rules, f"log_{self.role}_kwargs": dict(self._log_rules)}
 
     @property
     def heartMonitorFrequency(self) -> float:

@@ -77,7 +77,7 @@ class TaskScheduler:
             threading.Thread(target=job.run, args=(taskTimeout,), name="softgrid job", daemon=True).start()
             return None
         while True:
-            found = me.transfer(template, chosen, collect=True, transferTimeout=taskTimeout, multiplier=multiplier)
+            found = me._transfer(template, chosen, True, None, True, taskTimeout, multiplier, keep=returnResult)
             lost = isinstance(found, list) and isinstance(found[0], SoftgridStatus) and chosen not in me.workers
             if not (lost and retries):
                 break
@@ -85,8 +85,6 @@ class TaskScheduler:
             chosen = next(iter(self._least_busy(me.workers)), None)
             if chosen is None:
                 break
-        if isinstance(found, list) and returnResult and resultName is not None and not _is_failure(found[0]):
-            me._executedReturned.setdefault(resultName, []).append(found[0])
         return found
 
     def _reruns(self) -> int:

@@ -28,6 +28,7 @@ LOGS_AT_ONCE = 500
 LOG_PAUSE = 0.02
 LOG_TEXT_LIMIT = 200_000  # bytes of one text of a log; a batch of logs is one header, at most four times as long
 
+_NOTHING = object()
 _PROPAGATE = ("upgrid", "routers", "managers", "workers", "recursive")
 
 
@@ -161,9 +162,24 @@ class TransferBase(MachineManagement):
         """Executes templates on receivers; with `collect` returns one entry for each final receiver, in order.
 
         A receiver that failed has its status in its place, whose `data` is the template to try again with. What could
-        not start at all is one status; nothing was sent then. Without `collect` None is returned, and a result is
-        kept in `_executedReturned` under its name or logged. May be called from every thread but a handler of news.
+        not start at all is one status; nothing was sent then. Without `collect` None is returned. A result that has a
+        name is kept in `_executedReturned` under it, collected or not; one that has none and is not collected is
+        logged. May be called from every thread but a handler of news.
         """
+        return self._transfer(transferKwargs, receivers, allowBridging, bounce, collect, transferTimeout, multiplier)
+
+    def _transfer(
+        self,
+        transferKwargs: Any,
+        receivers: Any,
+        allowBridging: Any,
+        bounce: Any,
+        collect: bool,
+        transferTimeout: float | None,
+        multiplier: Any,
+        keep: bool = True,
+    ) -> Any:
+        """`transfer`; without `keep` no collected result is kept under its name."""
         try:
             plans = self._plan(transferKwargs, receivers, bounce, transferTimeout, multiplier, allowBridging)
             packed = self._pack_all(plans)
@@ -181,7 +197,20 @@ class TransferBase(MachineManagement):
             self._await(batch, [plan.timeout for plan, _ in finals], [receiver for _, receiver in finals])
         finally:
             self._node.forget(numbers)
-        return [self._value(answer, plan.template) for answer, (plan, _) in zip(batch.answers, finals, strict=True)]
+        values = [self._value(answer, plan.template) for answer, (plan, _) in zip(batch.answers, finals, strict=True)]
+        for value, answer, (plan, _) in zip(values, batch.answers, finals, strict=True):
+            if keep and answer is not None and answer.error is None:
+                self._keep_named(plan.template, value)
+        return values
+
+    def _keep_named(self, template: dict[str, Any], value: Any) -> bool:
+        """Keeps a returned value under the name that its template gives it; whether there is one."""
+        handling = template.get("result_handling") or {}
+        name = handling.get("result_name")
+        if name is None or not handling.get("return_result", True):
+            return False
+        self._executedReturned.setdefault(name, []).append(value)
+        return True
 
     def _plan(
         self,
@@ -370,16 +399,10 @@ class TransferBase(MachineManagement):
     def _keep_uncollected(self, plan: _Plan, answer: Answer) -> None:
         """A result that nobody waited for: kept under its name, or logged."""
         value = self._value(answer, plan.template)
-        handling = plan.template.get("result_handling") or {}
-        name = handling.get("result_name")
         sender = str(answer.header.get("s", plan.receiver))
         if answer.error is not None:
             self.log_and_transfer("error", f"A transfer to {sender} failed: {value.error}")
-        elif not handling.get("return_result", True):
-            return
-        elif name is not None:
-            self._executedReturned.setdefault(name, []).append(value)
-        else:
+        elif not self._keep_named(plan.template, value):
             self._log_result(sender, value)
 
     def _log_result(self, sender: str, value: Any) -> None:
@@ -578,8 +601,8 @@ class TransferBase(MachineManagement):
             return self._udf_function(name)
         found: Any = self
         for part in name.split("."):
-            found = getattr(found, part, None)
-        if found is None:
+            found = getattr(found, part, _NOTHING)
+        if found is _NOTHING:
             raise travel.TravelError(f"{self.gridUniqueName} has neither a method nor a user function {name!r}.")
         if not callable(found):
             value = found
