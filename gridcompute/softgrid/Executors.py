@@ -9,6 +9,11 @@ from .Collections import SoftgridStatus
 from .Core import ExecutorBase, TaskScheduler
 
 
+def _print_launch_scripts(executor: ExecutorBase) -> None:
+    """Prints the scripts that connect executors below this one by hand."""
+    executor._launch_scripts()
+
+
 class Worker(ExecutorBase):
     """Does the heavy work; accepts nobody below it."""
 
@@ -18,10 +23,6 @@ class Worker(ExecutorBase):
         kwargs.update(address=address, port=port, relaunch=relaunch)
         kwargs.update(acceptRouters=False, acceptManagers=False, acceptWorkers=False)
         super().__init__(*args, **kwargs)
-
-    @property
-    def isWorker(self) -> bool:
-        return True
 
     @property
     def role(self) -> str:
@@ -43,14 +44,7 @@ class Manager(ExecutorBase):
         kwargs.update(address=address, port=port, relaunch=relaunch, allowExecutingUDF=allowExecutingUDF)
         super().__init__(*args, **kwargs)
 
-    @property
-    def launchScripts(self) -> None:
-        """Prints the scripts that connect executors below this one by hand."""
-        self._launch_scripts()
-
-    @property
-    def isManager(self) -> bool:
-        return True
+    launchScripts = property(_print_launch_scripts)
 
     @property
     def role(self) -> str:
@@ -72,14 +66,7 @@ class Router(ExecutorBase):
         kwargs.update(address=address, port=port, relaunch=relaunch, allowExecutingUDF=allowExecutingUDF)
         super().__init__(*args, **kwargs)
 
-    @property
-    def launchScripts(self) -> None:
-        """Prints the scripts that connect executors below this one by hand."""
-        self._launch_scripts()
-
-    @property
-    def isRouter(self) -> bool:
-        return True
+    launchScripts = property(_print_launch_scripts)
 
     @property
     def role(self) -> str:
@@ -110,18 +97,11 @@ class Orchestrator(ExecutorBase, TaskScheduler):
         self._serve_in_thread()
         atexit.register(self._end_with_script)
 
-    @property
-    def launchScripts(self) -> None:
-        """Prints the scripts that connect executors below this one by hand."""
-        self._launch_scripts()
+    launchScripts = property(_print_launch_scripts)
 
     @property
     def role(self) -> str:
         return "orchestrator"
-
-    @property
-    def isOrchestrator(self) -> bool:
-        return True
 
     @property
     def gridPath(self) -> list[str]:

@@ -305,21 +305,14 @@ class GridBase:
 
     def get_object(self, name: str, default: Any = None, serialize: bool = False, mustExist: bool = True) -> Any:
         """The object, or with `serialize` its dictionary; a failed status where it must exist and does not."""
-        return self._object(self._objects.get, name, default, serialize, mustExist)
+        return _taken(
+            self._objects.get, "object", name, default, mustExist, lambda kept: _revived(name, kept, serialize)
+        )
 
     def pop_object(self, name: str, default: Any = None, serialize: bool = False, mustExist: bool = False) -> Any:
-        return self._object(self._objects.pop, name, default, serialize, mustExist)
-
-    def _object(self, take: Callable[..., Any], name: str, default: Any, serialize: bool, must_exist: bool) -> Any:
-        kept = take(name, _NOTHING)
-        if kept is _NOTHING:
-            return _missing("object", name) if must_exist else default
-        if serialize:
-            return dict(kept)
-        try:
-            return travel.serializer(kept["loads"]).loads(kept["object"])
-        except Exception as exc:  # noqa: BLE001
-            return _failed("get_object", f"The object {name!r} can't be read: {type(exc).__name__}: {exc}")
+        return _taken(
+            self._objects.pop, "object", name, default, mustExist, lambda kept: _revived(name, kept, serialize)
+        )
 
     # --- data --------------------------------------------------------------------------------------------
 
@@ -328,12 +321,10 @@ class GridBase:
 
     def get_data(self, name: str, default: Any = None, mustExist: bool = True) -> Any:
         """The data; a failed status where it must exist and does not."""
-        value = self._data.get(name, _NOTHING)
-        return value if value is not _NOTHING else _missing("data", name) if mustExist else default
+        return _taken(self._data.get, "data", name, default, mustExist)
 
     def pop_data(self, name: str, default: Any = None, mustExist: bool = False) -> Any:
-        value = self._data.pop(name, _NOTHING)
-        return value if value is not _NOTHING else _missing("data", name) if mustExist else default
+        return _taken(self._data.pop, "data", name, default, mustExist)
 
     # --- files -------------------------------------------------------------------------------------------
 
@@ -390,10 +381,7 @@ class GridBase:
         mustExist: bool = True,
     ) -> Any:
         """What the file holds: as its reading function gives it, else text, or bytes where it is no text."""
-        kept = self._files.get(name)
-        if kept is None:
-            return _missing("file", name) if mustExist else default
-        return self._read(kept, rargs, rkwargs)
+        return _taken(self._files.get, "file", name, default, mustExist, lambda kept: self._read(kept, rargs, rkwargs))
 
     def pop_file(
         self,
@@ -479,12 +467,10 @@ class GridBase:
         return self._add_to(self._udfs, "function", name, kept, replace)
 
     def get_udf(self, name: str, default: Any = None, mustExist: bool = True) -> Any:
-        kept = self._udfs.get(name)
-        return kept["func"] if kept is not None else _missing("function", name) if mustExist else default
+        return _taken(self._udfs.get, "function", name, default, mustExist, lambda kept: kept["func"])
 
     def pop_udf(self, name: str, default: Any = None, mustExist: bool = False) -> Any:
-        kept = self._udfs.pop(name, None)
-        return kept["func"] if kept is not None else _missing("function", name) if mustExist else default
+        return _taken(self._udfs.pop, "function", name, default, mustExist, lambda kept: kept["func"])
 
     def _udf_function(self, name: str) -> Callable[..., Any]:
         kept = self._udfs[name]
@@ -581,6 +567,30 @@ def _write_whole(place: Path, content: bytes) -> None:
     if place.suffix == ".py":
         # Bytecode of a replaced file of the same size and second would pass for the new one's.
         Path(importlib.util.cache_from_source(str(place))).unlink(missing_ok=True)
+
+
+def _taken(
+    take: Callable[..., Any],
+    kind: str,
+    name: str,
+    default: Any,
+    must_exist: bool,
+    read: Callable[[Any], Any] = lambda kept: kept,
+) -> Any:
+    """What a store keeps under a name, as `read` gives it; else the default, or a failed status if it must exist."""
+    kept = take(name, _NOTHING)
+    if kept is _NOTHING:
+        return _missing(kind, name) if must_exist else default
+    return read(kept)
+
+
+def _revived(name: str, kept: dict[str, Any], serialize: bool) -> Any:
+    if serialize:
+        return dict(kept)
+    try:
+        return travel.serializer(kept["loads"]).loads(kept["object"])
+    except Exception as exc:  # noqa: BLE001
+        return _failed("get_object", f"The object {name!r} can't be read: {type(exc).__name__}: {exc}")
 
 
 def _failed(name: str, error: str) -> SoftgridStatus:

@@ -16,6 +16,7 @@ from ..Collections import SoftgridStatus
 from ..launch import LaunchFailed, Order
 from ..tree import Member
 from .assess_base import AssessBase
+from .transfer_base import repeated
 
 STARTS_AT_ONCE = 32
 RELAUNCH_PAUSE = 0.2
@@ -62,11 +63,7 @@ class LaunchBase(AssessBase):
             "machineUser": machineUser,
             "machineExecutable": machineExecutable,
         }
-        for key, value in columns.items():
-            if not isinstance(value, (list, tuple)):
-                columns[key] = [value] * count
-            elif len(value) != count:
-                raise ValueError(f"{key} has {len(value)} entries for {count} addresses.")
+        columns = {key: repeated(value, count, key, "addresses") for key, value in columns.items()}
         orders = [{key: column[index] for key, column in columns.items()} for index in range(count)]
         for order in orders:
             order["upgridUniqueName"] = order["upgridUniqueName"] or self.gridUniqueName

@@ -13,7 +13,7 @@ from ..node import Answer, Batch
 from ..requests import Received, Requests, Sent
 from ..tree import split_name
 from ..wire import Segment
-from .transfer_base import TransferBase
+from .transfer_base import TransferBase, repeated
 
 
 class RequesterResponderBase(TransferBase):
@@ -52,9 +52,9 @@ class RequesterResponderBase(TransferBase):
         count = len(receivers)
         passwords = _passwords(password, count)
         requests = _values(request, responder, "request")
-        timeouts = [Globals.maxint if item is None else item for item in _each(timeout, count, "timeout")]
+        timeouts = [Globals.maxint if item is None else item for item in repeated(timeout, count, "timeout")]
         allowed = None if allowedResponders is None else frozenset(_names(allowedResponders, "allowedResponders"))
-        flags = _each(errorRaise, count, "errorRaise"), _each(errorLog, count, "errorLog")
+        flags = repeated(errorRaise, count, "errorRaise"), repeated(errorLog, count, "errorLog")
         sent: list[Sent | None] = [None] * count
         if register:
             if len(set(passwords)) != count:
@@ -87,7 +87,7 @@ class RequesterResponderBase(TransferBase):
         """
         receivers = _names(newResponder, "newResponder")
         count = len(receivers)
-        requesters = _each(requester, count, "requester")
+        requesters = repeated(requester, count, "requester")
         passwords = _passwords(password, count)
         values = _values(response, newResponder, "response")
         letters = []
@@ -119,7 +119,7 @@ class RequesterResponderBase(TransferBase):
         count = len(receivers)
         passwords = _passwords(password, count)
         values = _values(response, requester, "response")
-        flags = _each(errorRaise, count, "errorRaise"), _each(errorLog, count, "errorLog")
+        flags = repeated(errorRaise, count, "errorRaise"), repeated(errorLog, count, "errorLog")
         letters = [
             ({"f": "$response", "rp": passwords[index]}, receiver, self._packed(values[index], receiver))
             for index, receiver in enumerate(receivers)
@@ -250,7 +250,7 @@ class RequesterResponderBase(TransferBase):
     def _deadlines(password: Any, timeout: Any) -> list[tuple[str, float]]:
         passwords = [password] if isinstance(password, str) else list(password)
         now = time.monotonic()
-        limits = _each(timeout, len(passwords), "timeout")
+        limits = repeated(timeout, len(passwords), "timeout")
         return [
             (one, now + (Globals.maxint if limit is None else limit))
             for one, limit in zip(passwords, limits, strict=True)
@@ -296,17 +296,8 @@ def _names(value: Any, what: str) -> list[str]:
     return names
 
 
-def _each(value: Any, count: int, what: str) -> list[Any]:
-    """One value for all, or a list as long as there are receivers."""
-    if not isinstance(value, (list, tuple)):
-        return [value] * count
-    if len(value) != count:
-        raise ValueError(f"There are {len(value)} entries in {what} for {count}.")
-    return list(value)
-
-
 def _passwords(password: Any, count: int) -> list[str]:
-    passwords = _each(password, count, "password")
+    passwords = repeated(password, count, "password")
     for one in passwords:
         if not isinstance(one, str) or not one:
             raise ValueError("A request's password must be a string that is not empty.")
@@ -319,5 +310,5 @@ def _values(value: Any, receivers: Any, what: str) -> list[Any]:
         return [value]
     count = len(list(receivers))
     if isinstance(value, (list, tuple)) and (count > 1 or len(value) == 1):
-        return _each(value, count, what)
+        return repeated(value, count, what)
     return [value] * count

@@ -226,12 +226,12 @@ class TransferBase(MachineManagement):
             raise ValueError("This executor is disconnected.")
         plans = self._receivers(receivers)
         count = len(plans)
-        each = _repeated(templates, count, "transferKwargs")
+        each = repeated(templates, count, "transferKwargs")
         if bounce is None and isinstance(templates, dict):
             bounce = templates.get("bounce_transfer")
-        bounces = _repeated(bounce, count, "bounce")
-        multipliers = _repeated(multiplier, count, "multiplier")
-        bridgings = _repeated(bridging, count, "allowBridging")
+        bounces = repeated(bounce, count, "bounce")
+        multipliers = repeated(multiplier, count, "multiplier")
+        bridgings = repeated(bridging, count, "allowBridging")
         for plan, template, onward, factor, bridge in zip(plans, each, bounces, multipliers, bridgings, strict=True):
             if not isinstance(template, dict):
                 raise ValueError(f"transferKwargs must be a dictionary of get_transfer_template, not {template!r}.")
@@ -735,10 +735,10 @@ class TransferBase(MachineManagement):
         sys.stdout.flush()
 
 
-def _repeated(value: Any, count: int, name: str) -> list[Any]:
-    """A single value for each of `count`; a list must be as long."""
+def repeated(value: Any, count: int, name: str, of: str = "receivers") -> list[Any]:
+    """A single value for each of `count`; raises ValueError for a list that is not as long."""
     if not isinstance(value, (list, tuple)):
         return [value] * count
     if len(value) != count:
-        raise ValueError(f"{name} has {len(value)} entries for {count} receivers.")
+        raise ValueError(f"{name} has {len(value)} entries for {count} {of}.")
     return list(value)
