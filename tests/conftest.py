@@ -42,6 +42,12 @@ def no_process_survives(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def shared_processes() -> set[int]:
+    """The ids of processes that serve several tests; whoever starts some adds them, and ends them."""
+    return _shared_processes
+
+
+@pytest.fixture(scope="session")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMongod]:
     """The MongoDB of the run, with users; not to be stopped or killed: `own_mongod` is for that."""
     need_mongod()

@@ -14,13 +14,15 @@ from .conftest import call, launch, pid_of, poll
 
 
 @pytest.fixture
-def grid(make_grid):
+def grid(shelf):
     """Two managers with a worker each: their workers are four steps apart."""
-    orchestrator = make_grid()
-    managers = launch(orchestrator, "manager", 2)
-    for manager in managers:
-        launch(orchestrator, "worker", 1, manager)
-    return orchestrator
+
+    def fill(orchestrator):
+        for manager in launch(orchestrator, "manager", 2):
+            launch(orchestrator, "worker", 1, manager)
+
+    yield shelf.take("two branches", fill, manager_allow_executing_udf=True)
+    shelf.put_back("two branches")
 
 
 def frames_through(executor):
@@ -32,19 +34,12 @@ def call_private(grid, receiver, function, *args):
     return call(grid, function, receiver, *args, first=True, priority=None)[0]
 
 
-@pytest.fixture
-def allow_udf():
-    from gridcompute.softgrid import Globals
-
-    Globals.RULES["manager_allow_executing_udf"] = True
-
-
 def ask_twenty(executor, other, allow=True):
     template = executor.get_transfer_template("gridUniqueName", priority=None)
     return [executor.transfer(template, other, allow, collect=True, transferTimeout=30)[0] for _ in range(20)]
 
 
-def test_transfers_between_its_ends_take_the_bridge_unless_that_is_not_allowed(allow_udf, grid):
+def test_transfers_between_its_ends_take_the_bridge_unless_that_is_not_allowed(grid):
     one, other = grid.workers
     status = grid.build_bridge(other, one)
     assert status, str(status)
@@ -100,12 +95,19 @@ def test_a_bridge_is_destroyed_by_who_knows_its_password(grid, capfd):
     assert "broke" not in "".join(seen)
 
 
-def test_bridges_that_make_no_sense_are_refused(grid):
+def test_bridges_that_make_no_sense_or_that_nobody_answers_are_refused(grid):
     one, _ = grid.workers
     assert "two executors" in grid.build_bridge(one, one).error
     assert "directly already" in grid.build_bridge(one, grid.paths["worker"][one][-1]).error
     assert "no grid unique name" in grid.build_bridge("nobody").error
     assert "does not belong" in grid.build_bridge("worker|Gone@127.0.0.1[1]:2").error
+    os.kill(pid_of(one), signal.SIGSTOP)
+    try:
+        assert "within 0.2 s" in grid.build_bridge(one, timeout=0.2).error
+        (status,), _ = grid.get_executors_bridges(one, timeout=0.2)
+    finally:
+        os.kill(pid_of(one), signal.SIGCONT)
+    assert "within 0.2 s" in status.error
 
 
 def count_up(executor, step):
@@ -194,7 +196,7 @@ def test_the_loss_of_an_end_fails_what_it_ran_for_the_other(grid):
     assert other in answers[0] and "cannot answer" in answers[0]
 
 
-def test_requests_and_responses_take_the_bridge_too(allow_udf, grid):
+def test_requests_and_responses_take_the_bridge_too(grid):
     one, other = grid.workers
     assert grid.build_bridge(one, other)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import platform
+import re
+import socket
 import threading
 import time
 
@@ -39,6 +41,9 @@ def test_an_executor_tells_who_it_is(make_grid):
     assert "accepts no routers" in statuses[0].error
     assert issubclass(Core.AssessBase, Core.RequesterResponderBase) and Core.MachineManagement in type(grid).__mro__
     assert Core.TransferBase in type(grid).__mro__ and Globals.INTERACTIVE_MODE is True
+    settings = grid.rules["log_orchestrator_kwargs"]
+    assert re.fullmatch(r"app_\d{4}(-\d\d){5}", settings["logFileBasename"]) and settings["logToFile"] is False
+    assert "logFileBasename" not in grid.get_machine_rules(grid.address)["log_orchestrator_kwargs"]
 
 
 def test_routers_and_managers_say_so(make_grid):
@@ -46,6 +51,8 @@ def test_routers_and_managers_say_so(make_grid):
     (router,), (manager,) = launch(grid, "router"), launch(grid, "manager")
     assert call(grid, "isRouter", [router, manager], priority=None) == [True, False]
     assert call(grid, "isManager", [router, manager], priority=None) == [False, True]
+    assert call(grid, "role", [router, manager]) == ["router", "manager"]
+    assert call(grid, "killAtDisconnect", router) == [None]
     info = grid.get_machine_info(address=grid.address)
     assert info["router"] == [router] and info["machine_number_of_cpu"] == grid.machineNumberOfCores
     assert grid.garbage_collect(receivers=[router])[0]
@@ -206,6 +213,8 @@ def test_an_executor_joins_by_hand_and_leaves_its_local_executors_alone_if_asked
     poll(lambda: grid.routers == [router.gridUniqueName])
     with pytest.raises(SoftgridError, match="connected to"):
         router.connect_to_grid(grid.address, grid.port, grid.password)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SoftgridError, match="timed out"):
+        join(Worker, 25900).connect_to_grid("127.0.0.1", silent.getsockname()[1], "p", timeout=0.2)
     (worker,) = launch(router, "worker")
     router.disconnect(kill=False, killLocalDowngrids=False)
     assert router.isDisconnected
@@ -217,7 +226,7 @@ def test_an_executor_joins_by_hand_and_leaves_its_local_executors_alone_if_asked
     )
     serving.start()
     poll(lambda: served.gridUniqueName in grid.workers)
-    assert call(grid, "role", served.gridUniqueName) == ["worker"] and serving.is_alive()
+    assert call(grid, "role", served.gridUniqueName) == ["worker"] and serving.is_alive() and served.isWorker
     served.disconnect(kill=False)
     serving.join(10)
     assert not serving.is_alive()

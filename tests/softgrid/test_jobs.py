@@ -11,40 +11,12 @@ import pytest
 
 from gridcompute.softgrid.Collections import SoftgridStatus
 
-from .conftest import call, launch, pid_of, poll
+from .conftest import Door, call, launch, load, pid_of, poll
 
 
 @pytest.fixture
-def grid(make_grid):
-    orchestrator = make_grid()
-    launch(orchestrator, "worker", 2)
-    return orchestrator
-
-
-class Door:
-    """Holds a worker until it is opened: a function there waits for a file."""
-
-    def __init__(self, grid, worker, tmp_path):
-        self.path = tmp_path / f"door {id(self)}"
-        template = grid.get_transfer_template(wait_for_file, args=(str(self.path),), resultName="door")
-        grid.transfer(template, worker)
-        poll(lambda: load(grid, worker) > 0)
-
-    def open(self):
-        self.path.touch()
-
-
-def wait_for_file(path):
-    import pathlib
-    import time
-
-    while not pathlib.Path(path).exists():
-        time.sleep(0.005)
-    return path
-
-
-def load(grid, worker):
-    return grid._loads([worker])[worker]
+def grid(two_workers):
+    return two_workers
 
 
 def note(executor, value):
@@ -173,6 +145,7 @@ def test_results_of_tasks_are_returned_kept_here_and_stored_there(grid, capfd):
         return a + b
 
     assert grid.schedule_task(add, [1], {"b": 2}, resultName="sum", storeResult=True, worker=worker) == [3]
+    assert grid.schedule_task(add, [1, 1], returnResult=False, resultName="sum") == [2]
     assert grid.schedule_task(add, [3, 4], collect=False, resultName="sum") is None
     poll(lambda: grid._executedReturned.get("sum") == [3, 7])
     assert call(grid, lambda executor: executor._executedStored, worker, first=True) == [{"sum": [3]}]
@@ -333,6 +306,10 @@ def test_a_job_promise_that_cannot_be_had_takes_back_what_it_placed(grid, tmp_pa
     assert (told["promise_executor"], told["promise_password"]) == (free, "q")
     both = grid.create_job_promise(force=True)
     assert {item["promise_executor"] for item in both} == {busy, free}
+    send_note(grid, busy, "waits", both[0]["promise_password"])
+    poll(lambda: load(grid, busy) == 3)
+    left = grid.remove_job_promise([item for item in both if item["promise_executor"] == busy], force=False)
+    assert "1 executions wait for it" in left[0].error
     assert all(grid.remove_job_promise("q")) and len(grid.remove_job_promise("q")) == 0
     assert [status.data["removed"] for status in grid.remove_job_promise(both, verbose=False)] == [True, True]
     assert [bool(status) for status in grid.remove_job_promise(both[0])] == [False]

@@ -221,15 +221,17 @@ def test_a_script_that_ends_takes_its_grid_down_and_keeps_its_exit_code(tmp_path
     assert process_is_gone(pid_of(done.stdout))
 
 
-def test_after_disconnect_without_kill_the_script_goes_on_and_ends_by_itself(tmp_path):
+def test_after_disconnect_without_kill_the_script_goes_on(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from gridcompute.softgrid import Orchestrator\n"
         "O = Orchestrator(address='127.0.0.1', port=26200)\n"
         "O.launch_worker(O.address)\nO.disconnect(kill=False)\nO.disconnect()\nprint('went on')\n"
+        "Orchestrator(address='127.0.0.1', killAtDisconnect=False).disconnect()\nprint('and on')\n"
+        "O = Orchestrator(address='127.0.0.1', killAtDisconnect=True)\nO.disconnect()\nprint('too far')\n"
     )
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=30)
-    assert done.stdout.splitlines()[-1] == "went on"
+    assert done.stdout.splitlines()[-2:] == ["went on", "and on"]
 
 
 def test_what_a_killed_executor_left_is_removed_by_the_next_start(make_grid, tmp_path):

@@ -11,14 +11,12 @@ import pytest
 
 from gridcompute.softgrid.errors import SoftgridError
 
-from .conftest import call, launch, pid_of, poll
+from .conftest import call, pid_of, poll
 
 
 @pytest.fixture
-def grid(make_grid):
-    orchestrator = make_grid()
-    launch(orchestrator, "worker", 2)
-    return orchestrator
+def grid(two_workers):
+    return two_workers
 
 
 def start(grid, function, receiver, **kwargs):
@@ -68,7 +66,7 @@ def test_lists_go_to_each_responder_with_its_own_password(grid):
     assert [entries[p]["response"]["value"] for p in passwords] == [("echo", 10), ("echo", 20)]
     with pytest.raises(ValueError, match="differ"):
         grid.transfer_request_to_responder(grid.workers, "p", 1)
-    with pytest.raises(ValueError, match="3 entries in request for 2"):
+    with pytest.raises(ValueError, match="request has 3 entries for 2 receivers"):
         grid.transfer_request_to_responder(grid.workers, passwords, [1, 2, 3])
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from gridcompute.softgrid.Collections import SoftgridStatus, read_files
 
-from .conftest import call, launch, poll
+from .conftest import Door, call, launch, pid_of, poll
 
 
 class Point:
@@ -25,10 +27,8 @@ class Point:
 
 
 @pytest.fixture
-def grid(make_grid):
-    grid = make_grid()
-    launch(grid, "worker", 2)
-    return grid
+def grid(two_workers):
+    return two_workers
 
 
 def test_objects_travel_with_their_classes(grid):
@@ -39,13 +39,16 @@ def test_objects_travel_with_their_classes(grid):
     assert call(grid, lambda e: e.get_object("p").double().x, grid.workers[0], first=True) == [8]
     assert grid.transfer_pop_object("p", grid.workers[0])[0].x == 4
     assert grid.transfer_pop_object("p", grid.workers[0], default=7) == [7]
+    assert grid.transfer_get_object("p", grid.workers[0], default=8, mustExist=False) == [8]
     assert not grid.transfer_get_object("p", grid.workers[0])[0]
     for name in ("pickle", "cPickle", "cloudpickle", "dill"):
         assert grid.transfer_add_object(name, {"a": 1}, grid.workers[0], dumps=name)[0]
         assert grid.transfer_get_object(name, grid.workers[0]) == [{"a": 1}]
 
 
-def test_what_only_dill_can_write_goes_by_dill_where_both_sides_have_it(grid, monkeypatch):
+def test_what_only_dill_can_write_goes_by_dill_where_both_sides_have_it(make_grid, monkeypatch):
+    grid = make_grid()
+    launch(grid, "worker", 2)
     lock = threading.Lock()
     assert all(grid.transfer_add_object("lock", lock, grid.workers))
     assert call(grid, lambda e: e.get_object("lock").acquire(False), grid.workers, first=True) == [True, True]
@@ -70,16 +73,20 @@ def test_objects_here(make_grid):
     assert grid.add_object("o", {"object": pickle.dumps(2), "loads": "cPickle"})
     assert not grid.add_object("o", b"", replace=False)
     assert not grid.add_object("x", 5)
+    assert grid.pop_object("o", serialize=True) == {"object": pickle.dumps(2), "loads": "cPickle"}
+    assert grid.add_object("o", pickle.dumps(2))
     assert grid.pop_object("o") == 2
     assert grid.pop_object("o", default=3) == 3
+    assert not grid.pop_object("o", mustExist=True)
     assert not grid.get_object("o")
     assert grid.get_object("o", default=9, mustExist=False) == 9
 
 
-def test_data_travels_and_waits_for_nobody(grid):
+def test_data_travels_and_waits_for_nobody(grid, tmp_path):
     assert all(grid.transfer_add_data("d", {"a": [1, 2]}, grid.workers))
-    grid.transfer(grid.get_transfer_template("import time\ndef f(): time.sleep(1)"), grid.workers[0])
-    assert grid.transfer_get_data("d", grid.workers, timeout=0.9) == [{"a": [1, 2]}] * 2  # beside what runs
+    door = Door(grid, grid.workers[0], tmp_path)
+    assert grid.transfer_get_data("d", grid.workers, timeout=30) == [{"a": [1, 2]}] * 2  # beside what runs
+    door.open()
     assert grid.transfer_get_data("d", grid.workers[1], timeout=None) == [{"a": [1, 2]}]
     assert grid.transfer_add_data("d", 2, grid.workers[1], timeout=None) is None
     poll(lambda: grid.transfer_get_data("d", grid.workers[1]) == [2])
@@ -87,7 +94,36 @@ def test_data_travels_and_waits_for_nobody(grid):
     assert grid.transfer_pop_data("d", grid.workers) == [{"a": [1, 2]}, 2]
     assert grid.transfer_get_data("d", grid.workers[0], default=5, mustExist=False) == [5]
     assert isinstance(grid.transfer_get_data("d", grid.workers[0])[0], SoftgridStatus)
+    assert not grid.transfer_pop_data("d", grid.workers[0], mustExist=True)[0]
+    assert grid.transfer_pop_data("d", grid.workers, default=6) == [6, 6]
     assert isinstance(grid.pop_data("never", mustExist=True), SoftgridStatus)
+    assert grid.pop_data("never", default=7) == 7
+
+
+def test_every_answer_of_a_store_is_waited_for_as_long_as_its_timeout_says(grid):
+    worker, other = grid.workers
+    os.kill(pid_of(worker), signal.SIGSTOP)
+    try:
+        found = [
+            grid.transfer_add_object("x", 1, worker, timeout=0.05),
+            grid.transfer_get_object("x", worker, timeout=0.05),
+            grid.transfer_pop_object("x", worker, timeout=0.05),
+            grid.transfer_add_data("x", 1, worker, timeout=0.05),
+            grid.transfer_get_data("x", worker, timeout=0.05),
+            grid.transfer_pop_data("x", worker, timeout=0.05),
+            grid.transfer_add_udf("x", abs, False, worker, timeout=0.05),
+            grid.transfer_get_udf("x", worker, timeout=0.05),
+            grid.transfer_pop_udf("x", worker, timeout=0.05),
+            grid.transfer_add_package(__file__, worker, timeout=0.05),
+        ]
+    finally:
+        os.kill(pid_of(worker), signal.SIGCONT)
+    assert all("within 0.05 s" in status.error for (status,) in found)
+    # None says that no answer is awaited
+    assert grid.transfer_add_object("x", 1, other, timeout=None) is None
+    poll(lambda: grid.transfer_get_object("x", other, mustExist=False) == [1])
+    assert grid.transfer_pop_object("x", other, timeout=None) is None
+    poll(lambda: grid.transfer_get_object("x", other, mustExist=False) == [None])
 
 
 def test_data_bounces_from_a_manager_to_its_workers(make_grid):
@@ -111,7 +147,9 @@ def test_functions_are_called_by_their_name_where_they_were_added(grid):
     assert not grid.transfer_add_udf("wrong", "def other(): pass", False, grid.workers)[0]
     assert grid.transfer_get_udf("plain", grid.workers[0])[0](1) == -1
     assert not grid.transfer_add_udf("plain", triple, True, grid.workers, replace=False)[0]
-    grid.transfer_pop_udf("plain", grid.workers)
+    assert [plain(2) for plain in grid.transfer_pop_udf("plain", grid.workers)] == [-2, -2]
+    assert not grid.transfer_pop_udf("plain", grid.workers[0], mustExist=True)[0]
+    assert grid.transfer_pop_udf("plain", grid.workers[0], default=1) == [1]
     assert not call(grid, "plain", grid.workers[0], 5)[0]
     assert grid.transfer_get_udf("plain", grid.workers[0], default=0, mustExist=False) == [0]
 
@@ -133,8 +171,10 @@ def test_files_are_written_and_read_below_their_roots_only(make_grid, tmp_path):
     read = "import pathlib\ndef read(path, times):\n    return pathlib.Path(path).read_text() * times"
     assert grid.add_file("w", "w.txt", "a", "permanent", write, ["b"], None, read)
     assert (tmp_path / "permanent" / "w.txt").read_text() == "ab"
+    assert grid.get_file("w", rargs=[3]) == "ababab"
     popped = grid.pop_file("w", rargs=[2], delete=True)
     assert popped["data"] == "abab" and not Path(popped["path"]).exists()
+    assert not grid.pop_file("w") and grid.pop_file("w", default=4, mustExist=False) == 4
     absolute = tmp_path / "absolute.bin"
     assert grid.add_file("abs", str(absolute), b"1", root="")
     assert absolute.read_bytes() == b"1"

@@ -6,13 +6,15 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 import textwrap
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from gridcompute import softgrid
+
+from .usage import Uses, uses_of_tests
 
 TESTS = Path(__file__).parents[1]
 TABLE = TESTS.parent / "docs" / "softgrid" / "covered.md"
@@ -62,36 +64,6 @@ def is_stub(function: object) -> bool:
     )
 
 
-@cache
-def words_of_tests(path: Path) -> dict[str, set[str]]:
-    """{test: the words of it and of the functions, fixtures and examples that it uses}."""
-    trees = {item: ast.parse(item.read_text()) for item in (path, path.parent / "conftest.py") if item.exists()}
-    functions = {
-        node.name: ast.unparse(node)
-        for tree in trees.values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef)
-    }
-    examples = {item.name: item.read_text() for item in (TABLE.parent / "examples").glob("*.py")}
-    constants = "\n".join(ast.unparse(node) for node in trees[path].body if isinstance(node, ast.Assign))
-    found = {}
-    for name in functions:
-        if name.startswith("test_"):
-            text, seen = functions[name], {name}
-            while True:
-                words = set(re.findall(r"\w+", text))
-                more = {
-                    other for other in words & functions.keys() if other not in seen and not other.startswith("test_")
-                }
-                shown = {item for item in examples if item in text and item not in seen}
-                if not more and not shown:
-                    break
-                seen |= more | shown
-                text += "\n".join([*(functions[other] for other in more), *(examples[item] for item in shown)])
-            found[name] = words | set(re.findall(r"\w+", constants))
-    return found
-
-
 def test_the_table_has_every_documented_name_and_argument_and_no_other():
     wanted = {(name, argument) for name, (_, arguments) in documented().items() for argument in ["", *arguments]}
     assert len(wanted) > 450
@@ -128,18 +100,31 @@ OVERLOADED = {"Core.GridBase.log_and_transfer"}
 """Has one argument more, of the class that overloads it (ruling 20)."""
 
 
-def test_every_test_of_the_table_is_there_and_mentions_its_name_and_argument():
+def uses(test: str) -> Uses | None:
+    file, _, function = test.partition("::")
+    return uses_of_tests(TESTS / file).get(function)
+
+
+def is_covered(name: str, argument: str, found: Uses) -> bool:
+    """Whether a test uses a name, or passes its argument."""
+    kind, last = documented()[name][0], name.split(".")[-1]
+    if kind == "class":
+        return argument in found.keys if argument else last in found.words or name in BASES
+    if not argument:
+        return last in (found.words if kind == "value" else found.names | {call.name for call in found.calls})
+    function = found_in_code(name)
+    parameters = list(inspect.signature(getattr(function, "__func__", function)).parameters)
+    first = 0 if isinstance(function, staticmethod) or parameters[0] not in ("self", "cls") else 1
+    index = parameters.index(argument) - first if argument in parameters else sys.maxsize
+    return any(call.name == last and call.passes(argument, index) for call in found.calls)
+
+
+def test_every_test_of_the_table_uses_its_name_and_passes_its_argument():
     wrong = []
-    classes = {name for name, (kind, _) in documented().items() if kind == "class"}
     for (name, argument), test in table().items():
-        file, _, function = test.partition("::")
-        words = words_of_tests(TESTS / file).get(function)
-        last = name.split(".")[-1]
-        if words is None:
+        found = uses(test)
+        if found is None:
             wrong.append(f"{test} is not there")
-        elif argument and name in classes:
-            if argument not in words:
-                wrong.append(f"{test} does not mention {argument} of {last}")
-        elif last not in words and name not in BASES:
-            wrong.append(f"{test} does not mention {last}")
+        elif not is_covered(name, argument, found):
+            wrong.append(f"{test} does not use {argument and f'{argument} of '}{name}")
     assert not wrong, "\n".join(wrong)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gridcompute.softgrid import Globals
+from gridcompute.softgrid import Globals, Manager, Orchestrator, Router
 from gridcompute.softgrid.tree import Member, Tree, join_name, split_name
 
 from .conftest import call, executor_processes, launch, pid_of, poll, process_is_gone
@@ -206,9 +206,13 @@ def test_a_port_that_is_taken_is_an_error_without_port_fetch(make_grid):
     assert make_grid(port=grid.port).port > grid.port
 
 
-def test_launch_scripts_do_not_show_the_password(make_grid, capsys):
-    grid = make_grid(password="quite secret")
-    grid.launchScripts  # noqa: B018
-    printed = capsys.readouterr().out
-    assert "connect_to_grid" in printed and "Worker" in printed and "quite secret" not in printed
-    assert "quite secret" not in repr(grid) + str(grid.executorProperties)
+@pytest.mark.parametrize("kind", [Orchestrator, Router, Manager])
+def test_launch_scripts_do_not_show_the_password(kind, capsys):
+    executor = kind(address="127.0.0.1", port=25600, password="quite secret")
+    try:
+        executor.launchScripts  # noqa: B018
+        printed = capsys.readouterr().out
+        assert "connect_to_grid" in printed and "Worker" in printed and "quite secret" not in printed
+        assert "quite secret" not in repr(executor) + str(executor.executorProperties)
+    finally:
+        executor.disconnect(kill=False)
