@@ -135,13 +135,13 @@ def test_what_is_under_way_when_a_bridge_breaks_arrives_once_by_the_tree(grid, e
     one, other = grid.workers
     assert grid.build_bridge(other, one)
     wrong = []
-    sending = threading.Thread(target=lambda: wrong.append(call_private(grid, one, send_many, other, 3000)))
+    sending = threading.Thread(target=lambda: wrong.append(call_private(grid, one, send_many, other, 1500)))
     sending.start()
     poll(lambda: call(grid, lambda e: getattr(e, "counted", 0), other, first=True, priority=None)[0] > 100)
     assert call_private(grid, grid.workers[end], cut, grid.workers[1 - end])
     sending.join(60)
     assert wrong == [[]]
-    assert call(grid, lambda e: e.counted, other, first=True) == [3000]
+    assert call(grid, lambda e: e.counted, other, first=True) == [1500]
     assert grid.get_executors_bridges([one, other])[1] == {one: [], other: []}
     poll(lambda: "broke: " in capfd.readouterr().out)
 

@@ -204,7 +204,7 @@ def test_sigterm_ends_an_executor_cleanly(make_grid):
     grid = make_grid()
     (worker,) = launch(grid, "worker", executorKwargs={"relaunch": True})
     os.kill(pid_of(worker), signal.SIGTERM)
-    poll(lambda: not grid.workers and process_is_gone(pid_of(worker)), 10)
+    poll(lambda: not grid.workers and process_is_gone(pid_of(worker)))
 
 
 def test_an_address_of_this_computer_is_launched_without_ssh(make_grid, monkeypatch):

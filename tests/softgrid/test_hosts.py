@@ -167,7 +167,7 @@ def test_executors_start_over_ssh_into_a_bare_python_and_answer(hosts, make_grid
     one.cut()
     (status,) = call(grid, name_and_modules, workers[0], first=True)
     assert not status and workers[0] in status.error and manager in status.error
-    poll(lambda: grid.workers == [here], 5)
+    poll(lambda: grid.workers == [here])
     assert call(grid, name_and_modules, here, first=True) == [(here, [])]
     poll(lambda: all(process_is_gone(pid_of(name)) for name in [manager, *workers, far]), 20)
     one.restore()
@@ -214,7 +214,7 @@ def test_a_function_that_holds_the_interpreter_on_another_machine_is_vouched_for
     def hold():
         import ctypes
 
-        ctypes.PyDLL(None).usleep(4_000_000)
+        ctypes.PyDLL(None).usleep(3_000_000)
         return "done"
 
     assert call(grid, hold, router) == ["done"]
@@ -242,8 +242,8 @@ def test_one_that_holds_its_interpreter_on_another_machine_can_be_killed(hosts, 
         ctypes.PyDLL(None).usleep(120_000_000)
 
     grid.transfer(grid.get_transfer_template(hold), worker)
-    time.sleep(0.5)
+    poll(lambda: grid._loads([worker])[worker] > 1, what="the worker to answer nobody")
     assert all(grid.kill_executor(worker))
     assert grid.workers == [other]
-    poll(lambda: process_is_gone(pid_of(worker)), 10)
+    poll(lambda: process_is_gone(pid_of(worker)))
     assert call(grid, name_and_modules, other, first=True) == [(other, [])]

@@ -251,7 +251,7 @@ def test_a_job_that_takes_too_long_fails_what_is_left(grid):
     values = grid.schedule_job([(sleep, [s], None) for s in (0, 3, 3, 3, 3)], jobTimeout=1.0, verbose=False)
     assert values[0] == 0
     assert all("within 1 s" in value.error for value in values[1:])
-    poll(lambda: not any(grid._loads(grid.workers).values()), 15)
+    poll(lambda: not any(grid._loads(grid.workers).values()))
 
 
 def test_two_jobs_that_hold_each_others_workers_both_end(grid):

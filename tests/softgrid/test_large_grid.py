@@ -47,8 +47,8 @@ def test_every_pair_of_34_executors_exchanges_a_result_and_nothing_is_left(make_
     pids = [pid_of(name) for name in everybody[1:]]
     ports = [int(name.rpartition(":")[2]) for name in everybody]
     grid.disconnect(kill=False)
-    poll(lambda: all(map(process_is_gone, pids)), 10)
-    poll(lambda: not executor_processes() - before, 10)
+    poll(lambda: all(map(process_is_gone, pids)))
+    poll(lambda: not executor_processes() - before)
     for port in ports:
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

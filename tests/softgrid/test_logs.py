@@ -40,11 +40,11 @@ def test_a_log_of_a_worker_reaches_every_executor_above(make_grid, capsys, tmp_p
         printed.append(capsys.readouterr().out)
         return words in "".join(printed)
 
-    poll(lambda: said("ZeroDivisionError"), 5)
+    poll(lambda: said("ZeroDivisionError"))
     line = next(line for line in "".join(printed).splitlines() if "from the bottom" in line)
     assert worker in line and " info " in line
     assert "{'n': 1}" in "".join(printed)
-    poll(lambda: (tmp_path / "r.log").exists() and "ZeroDivisionError" in (tmp_path / "r.log").read_text(), 5)
+    poll(lambda: (tmp_path / "r.log").exists() and "ZeroDivisionError" in (tmp_path / "r.log").read_text())
 
 
 def test_a_log_may_start_at_another_executor(make_grid, capsys, tmp_path):
@@ -60,7 +60,7 @@ def test_a_log_may_start_at_another_executor(make_grid, capsys, tmp_path):
         first=True,
     )
     printed: list[str] = []
-    poll(lambda: printed.append(capsys.readouterr().out) or "by way of the manager" in "".join(printed), 5)
+    poll(lambda: printed.append(capsys.readouterr().out) or "by way of the manager" in "".join(printed))
     text = (tmp_path / "m.log").read_text()
     assert "by way of the manager" in text and worker in text
 
@@ -137,6 +137,6 @@ def test_a_long_log_is_shortened_and_those_beside_it_come_too(make_grid, capsys)
 
     call(grid, tell, worker, first=True)
     printed: list[str] = []
-    poll(lambda: printed.append(capsys.readouterr().out) or "afterwards" in "".join(printed), 5)
+    poll(lambda: printed.append(capsys.readouterr().out) or "afterwards" in "".join(printed))
     assert "".join(printed).count("beginü") == 3
     assert ", in tell" in "".join(printed)

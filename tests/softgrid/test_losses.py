@@ -55,12 +55,12 @@ def test_sigkill_under_load_answers_every_waiting_transfer(branch, victim):
     for name, status in failed:
         assert name in gone and name in status.error
     expected = {"worker": [workers[1], aside], "manager": [aside], "router": [aside]}[victim]
-    poll(lambda: grid.workers == expected, 5)
+    poll(lambda: grid.workers == expected)
     pids = [
         pid_of(name)
         for name in {"worker": [lost], "manager": [manager, *workers], "router": [router, manager, *workers]}[victim]
     ]
-    poll(lambda: all(map(process_is_gone, pids)), 8)
+    poll(lambda: all(map(process_is_gone, pids)))
     assert call(grid, slow, grid.workers, 0) == ["done"] * len(expected)
 
 
@@ -79,24 +79,25 @@ def test_a_cousins_transfer_to_a_lost_worker_is_answered_too(branch):
     assert "was lost" in results[0] and workers[0] in results[0]
 
 
-def test_a_stopped_worker_is_lost_after_the_tolerance_and_ends(branch):
-    grid, _, _, workers, _ = branch
-    os.kill(pid_of(workers[0]), signal.SIGSTOP)
+def test_a_stopped_worker_is_lost_after_the_tolerance_and_ends(make_grid):
+    grid = make_grid(heartMonitorFrequency=0.3, heartbeatTolerance=1.5)
+    worker, other = launch(grid, "worker", 2)
+    os.kill(pid_of(worker), signal.SIGSTOP)
     started = time.monotonic()
-    (status,) = call(grid, slow, workers[0], 0)
-    assert 2 < time.monotonic() - started < 12 and workers[0] in status.error
-    assert workers[0] not in grid.workers
-    poll(lambda: process_is_gone(pid_of(workers[0])), 10)
+    (status,) = call(grid, slow, worker, 0)
+    assert time.monotonic() - started > 0.7 and "was not heard for 1.5 s" in status.error
+    assert grid.workers == [other]
+    poll(lambda: process_is_gone(pid_of(worker)))
 
 
 def test_a_function_that_holds_the_interpreter_longer_than_the_tolerance_is_no_loss(make_grid):
-    grid = make_grid(heartMonitorFrequency=0.2, heartbeatTolerance=1)
+    grid = make_grid(heartMonitorFrequency=0.2, heartbeatTolerance=0.6)
     (worker,) = launch(grid, "worker")
 
     def hold():
         import ctypes
 
-        ctypes.PyDLL(None).usleep(3_500_000)  # a foreign function that does not release the interpreter
+        ctypes.PyDLL(None).usleep(2_000_000)  # a foreign function that does not release the interpreter
         return "done"
 
     assert call(grid, hold, worker) == ["done"]
@@ -163,7 +164,7 @@ def test_a_lost_worker_is_launched_again_where_asked(make_grid):
     (manager,) = launch(grid, "manager", executorKwargs={"relaunch": 1})
     (worker,) = launch(grid, "worker", upgrid=manager, executorKwargs={"relaunch": True})
     os.kill(pid_of(worker), signal.SIGKILL)
-    poll(lambda: grid.workers and grid.workers != [worker], 15)
+    poll(lambda: grid.workers and grid.workers != [worker])
     (again,) = grid.workers
     assert call(grid, slow, again, 0) == ["done"]
     # with its upgrid: the manager comes back, once, and the worker below it
@@ -172,7 +173,7 @@ def test_a_lost_worker_is_launched_again_where_asked(make_grid):
     (second,) = grid.managers
     assert grid.paths["worker"][grid.workers[0]] == [grid.gridUniqueName, second]
     os.kill(pid_of(second), signal.SIGKILL)
-    poll(lambda: not grid.managers, 10)
+    poll(lambda: not grid.managers)
     time.sleep(1)
     assert grid.managers == grid.workers == []
 
@@ -203,7 +204,7 @@ def test_when_the_orchestrator_is_gone_every_executor_ends(tmp_path, make_grid):
     process.kill()
     process.wait()
     process.stdout.close()
-    poll(lambda: all(map(process_is_gone, pids)), 10)
+    poll(lambda: all(map(process_is_gone, pids)))
     make_grid()  # clears what the killed script left
 
 
@@ -243,7 +244,7 @@ def test_what_a_killed_executor_left_is_removed_by_the_next_start(make_grid, tmp
 
 @pytest.mark.parametrize("bounced", [False, True], ids=["directly", "bounced"])
 def test_memory_for_a_stopped_peer_is_bounded_and_the_sender_waits(make_grid, bounced):
-    grid = make_grid(heartMonitorFrequency=1, heartbeatTolerance=6)
+    grid = make_grid()
     (manager,) = launch(grid, "manager") if bounced else (None,)
     (worker,) = launch(grid, "worker", upgrid=manager)
     link = grid._node.child(manager or worker)
@@ -259,9 +260,16 @@ def test_memory_for_a_stopped_peer_is_bounded_and_the_sender_waits(make_grid, bo
 
     sender = threading.Thread(target=send)
     sender.start()
-    time.sleep(3.5)
+
+    def waits():
+        before = len(sent)
+        time.sleep(0.5)
+        return before and len(sent) == before
+
+    poll(waits)
     assert sender.is_alive() and len(sent) < 4500
     assert link.queued_bytes < 40 * 1024 * 1024
+    os.kill(pid_of(worker), signal.SIGKILL)
     sender.join(20)
     assert not sender.is_alive()  # the loss of the worker frees it
     assert link.connections == connections
@@ -287,11 +295,11 @@ def test_a_bounced_transfer_is_answered_too_when_one_on_its_way_is_lost(branch, 
         target=lambda: results.extend(grid.transfer(template, manager, bounce=[workers], collect=True))
     )
     waiting.start()
-    poll(lambda: all(call(grid, lambda e: e._executions.running == 2, workers, first=True, priority=None)), 10)
+    poll(lambda: all(call(grid, lambda e: e._executions.running == 2, workers, first=True, priority=None)))
     lost = {"worker": workers[0], "manager": manager, "router": router}[victim]
     os.kill(pid_of(lost), signal.SIGKILL)
     if victim == "worker":
-        poll(lambda: lost not in grid.workers, 10)
+        poll(lambda: lost not in grid.workers)
         os.kill(pid_of(workers[1]), signal.SIGKILL)
     waiting.join(10)
     assert not waiting.is_alive()
@@ -309,7 +317,7 @@ def test_a_bounced_transfer_from_right_above_is_answered_when_the_bouncer_is_los
         target=lambda: results.extend(grid.transfer(template, manager, bounce=[workers], collect=True))
     )
     waiting.start()
-    poll(lambda: all(call(grid, lambda e: e._executions.running == 2, workers, first=True, priority=None)), 10)
+    poll(lambda: all(call(grid, lambda e: e._executions.running == 2, workers, first=True, priority=None)))
     os.kill(pid_of(manager), signal.SIGKILL)
     waiting.join(10)
     assert [bool(status) for status in results] == [False, False]
@@ -321,7 +329,7 @@ def test_a_relaunch_that_keeps_failing_ends_after_as_many_tries_as_asked(make_gr
     grid._accept["worker"] = False
     os.kill(pid_of(worker), signal.SIGKILL)
     said = []
-    poll(lambda: said.append(capsys.readouterr().out) or "it was tried 2 times" in "".join(said), 15)
+    poll(lambda: said.append(capsys.readouterr().out) or "it was tried 2 times" in "".join(said))
     assert "".join(said).count("could not be launched again") == 2
 
 
@@ -341,7 +349,7 @@ def test_an_executor_that_kills_itself_is_not_launched_again(make_grid):
     (worker,) = launch(grid, "worker", upgrid=manager, executorKwargs={"relaunch": True})
     (status,) = call(grid, "kill", worker)
     assert worker in status.error
-    poll(lambda: not grid.workers and not grid._launched.keys() & {worker}, 5)
+    poll(lambda: not grid.workers and not grid._launched.keys() & {worker})
     assert not [thread for thread in threading.enumerate() if thread.name == "softgrid relaunch"]
 
 
@@ -368,7 +376,7 @@ def test_when_the_orchestrator_is_gone_one_that_holds_its_interpreter_ends_too(t
     process.kill()
     process.wait()
     process.stdout.close()
-    poll(lambda: process_is_gone(worker), 15)
+    poll(lambda: process_is_gone(worker))
     make_grid()  # clears what the killed script left
 
 
@@ -407,7 +415,7 @@ def test_whether_a_process_runs_is_asked_without_a_signal_on_windows(monkeypatch
 
 
 def test_a_result_that_stopped_half_way_is_answered_as_failed_though_nobody_tells_that_it_did(make_grid):
-    grid = make_grid(heartMonitorFrequency=0.5, heartbeatTolerance=2)
+    grid = make_grid(heartMonitorFrequency=0.3, heartbeatTolerance=1)
     Globals.RULES["router_allow_executing_udf"] = True
     (router,) = launch(grid, "router", executorKwargs={"allowExecutingUDF": True})
     (worker,) = launch(grid, "worker", upgrid=router)
@@ -419,7 +427,7 @@ def test_a_result_that_stopped_half_way_is_answered_as_failed_though_nobody_tell
     results = []
     waiting = threading.Thread(target=lambda: results.extend(call(grid, lambda: bytes(200_000_000), worker)))
     waiting.start()
-    poll(lambda: grid._node._arriving(), 10)
+    poll(lambda: grid._node._arriving())
     os.kill(pid_of(worker), signal.SIGKILL)
     waiting.join(15)
     assert not waiting.is_alive()
@@ -432,6 +440,6 @@ def test_a_child_cut_off_while_the_last_look_at_it_ends_is_looked_at_again(make_
     link = grid._node.child(worker)
     grid._node._probing.add(link.session)  # as long as the thread that looked after the cut before is not quite over
     os.kill(pid_of(worker), signal.SIGKILL)
-    poll(lambda: link.state == "down", 10)
+    poll(lambda: link.state == "down")
     grid._node._probing.discard(link.session)
-    poll(lambda: worker not in grid.workers, 10)
+    poll(lambda: worker not in grid.workers)

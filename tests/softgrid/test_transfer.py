@@ -241,9 +241,9 @@ def test_children_that_functions_start_end_with_the_worker(grid):
     one, two = grid.workers
     children = call(grid, start, [one, two])
     os.kill(pid_of(one), signal.SIGKILL)
-    poll(lambda: process_is_gone(children[0]), 10)
+    poll(lambda: process_is_gone(children[0]))
     assert all(grid.kill_executor(two))
-    poll(lambda: process_is_gone(children[1]), 10)
+    poll(lambda: process_is_gone(children[1]))
 
 
 def test_what_is_too_long_for_an_answer_is_shortened_and_the_worker_lives(grid):

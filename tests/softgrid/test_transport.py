@@ -49,11 +49,12 @@ def test_memory_goes_back_to_the_system(memory):
 def test_small_messages_pass_large_ones(make_grid):
     grid = make_grid()
     launch(grid, "worker")
-    array = numpy.ones(40_000_000)
+    array = numpy.ones(20_000_000)
     finished = []
     large = threading.Thread(target=lambda: finished.append(call(grid, lambda a: a.nbytes, grid.workers, array)))
     large.start()
-    time.sleep(0.05)
+    (link,) = grid._node.links()
+    poll(lambda: link._streams, what="the large one to be under way")
     count = 0
     while not finished and count < 5000:
         call(grid, lambda: None, grid.workers, priority=None)
@@ -175,8 +176,8 @@ def test_a_message_that_lacks_a_chunk_fails_by_name_and_the_others_come(make_nei
     torn = next(stream for stream in one.link._streams.values() if stream.header["i"] == "torn")
     torn.pieces.pop()
     let_read()
-    poll(lambda: other.whole and other.failed, 10)
+    poll(lambda: other.whole and other.failed)
     assert [name for name, _ in other.whole] == ["other"]
     assert [name for name, _ in other.failed] == ["torn"] and "the other" in other.failed[0][1]
     assert other.breaks == one.breaks == [] and not other.link._incoming
-    poll(lambda: not one.link._streams, 10)
+    poll(lambda: not one.link._streams)

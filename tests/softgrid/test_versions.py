@@ -21,6 +21,7 @@ GLOBAL_FACTOR = 10
 HERE = [sys.version_info[0], sys.version_info[1]]
 
 
+@functools.cache
 def other_python() -> str | None:
     """A Python of another minor version on this desk, 3.10 or newer."""
     names = [f"python3.{minor}" for minor in range(10, 16) if minor != HERE[1]]
@@ -53,15 +54,20 @@ class Pair:
 
 
 @pytest.fixture
-def mixed(make_grid):
+def mixed(shelf):
+    """A worker of another version, and one of this."""
     path = other_python()
     if path is None:
         pytest.skip("no Python of another minor version, 3.10 or newer, is on this desk")
-    grid = make_grid()
-    launch(grid, "worker", machineExecutable=path)
-    launch(grid, "worker")
+
+    def fill(grid):
+        launch(grid, "worker", machineExecutable=path)
+        launch(grid, "worker")
+
+    grid = shelf.take("two versions", fill)
     assert grid._node.tree.members[grid.workers[0]].info["python"] != HERE
-    return grid
+    yield grid
+    shelf.put_back("two versions")
 
 
 def test_functions_reach_another_version_with_their_closures_and_globals(mixed):
