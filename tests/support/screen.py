@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -42,12 +44,23 @@ class Screen:
         os.close(writing)
         with os.fdopen(reading) as file:
             self.display = f":{file.readline().strip()}"
-        self._manager = subprocess.Popen(
-            ["openbox"],
-            env={**os.environ, "DISPLAY": self.display},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        self._start_manager()
+
+    def _start_manager(self) -> None:
+        """Start openbox and wait until it manages windows: one that is shown while it takes over may never be seen."""
+        with tempfile.TemporaryDirectory() as folder:
+            ready = Path(folder) / "ready"
+            self._manager = subprocess.Popen(
+                ["openbox", "--startup", f"touch {shlex.quote(str(ready))}"],
+                env={**os.environ, "DISPLAY": self.display},
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            try:
+                wait_for(ready.exists, 60, "the window manager")
+            except AssertionError:
+                self.close()
+                raise
 
     def close(self) -> None:
         for process in (self._manager, self._server):
