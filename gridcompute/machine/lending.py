@@ -71,7 +71,8 @@ class Rules:
         if self.away_minutes and idle is None:
             return "your rule lends only while you are away, which this desktop does not tell."
         if self.away_minutes and idle is not None and idle < 60 * self.away_minutes:
-            return f"you are at the computer; your rule lends after {self.away_minutes:g} minutes away."
+            minutes = "1 minute" if self.away_minutes == 1 else f"{self.away_minutes:g} minutes"
+            return f"you are at the computer; your rule lends after {minutes} away."
         return ""
 
     def why_not_take(self, available: int) -> str:

@@ -125,9 +125,7 @@ def test_lending_rules_news_and_a_share_that_goes_away(
 
     # a rule that forbids this moment: the state says so
     now = datetime.now().astimezone()
-    window.open_tab("My processes")
-    window.press("processes.buttons.rules")
-    window.press("rules.body.hours")
+    open_rules(window, "hours")
     for name, moment in (("begin", now + timedelta(hours=2)), ("end", now + timedelta(hours=3))):
         window.press(f"rules.body.hoursvalues.{name}", times=3)
         a_screen.type(moment.strftime("%H:%M"))
@@ -136,11 +134,31 @@ def test_lending_rules_news_and_a_share_that_goes_away(
     window.wait_for(lambda: "your rule lends from" in window.text("lending.words.state"), "why nothing is taken")
     submit(window, inputs / "one.inp", inputs / "fails.inp")
 
-    # somebody works with another program while the rule is taken away and the cases come back
-    window.open_tab("My processes")
-    window.press("processes.buttons.rules")
-    window.press("rules.body.hours")
+    # one that leaves more memory than there is
+    open_rules(window, "hours", "memory")
+    window.press("rules.body.memoryvalues.left", times=3)
+    a_screen.type("90000")
     window.press("rules.body.buttons.ok")
+    window.wait_for(lambda: "your rule leaves 90000 GB" in window.text("lending.words.state"), "too little memory")
+
+    # one that lends while nobody touches mouse or keyboard, here for three seconds; it has no battery
+    open_rules(window, "memory", "away", "battery")
+    window.press("rules.body.awayvalues.minutes", times=3)
+    a_screen.type("0.05")
+    window.press("rules.body.buttons.ok")
+    window.wait_for(lambda: "0.05 min, not on battery" in window.text("processes.buttons.rulestext"), "it is set")
+    window.wait_for(lambda: stages(window) == ["running"], "a case while nobody is there")
+    window.wait_for(
+        lambda: (
+            moved(a_screen)
+            and stages(window) == ["paused"]
+            and "you are at the computer" in window.text("lending.words.state")
+        ),
+        "it rests while somebody is there",
+    )
+    window.wait_for(lambda: stages(window) == ["running"], "it goes on when that person has gone")
+
+    # somebody has another program in front while the cases come back
     a_screen.click(60, 60)
     window.wait_for(lambda: window.look().get("in front") is False, "another program in front")
     (quick_grid.received / "door").touch()
@@ -163,7 +181,29 @@ def test_lending_rules_news_and_a_share_that_goes_away(
     assert window.terminate() == 0
 
 
-@pytest.mark.parametrize(("dpi", "width", "height"), [(96, 1280, 900), (144, 1920, 1200)])
+def open_rules(window, *boxes: str) -> None:
+    """Open the lending rules and press some of their boxes."""
+    window.open_tab("My processes")
+    window.press("processes.buttons.rules")
+    window.widget("rules.body.buttons.ok")
+    window.settled()
+    for box in boxes:
+        window.press(f"rules.body.{box}")
+
+
+def moved(screen) -> bool:
+    """A hand on the mouse."""
+    screen.do("mousemove_relative", "--", 3, 2)
+    screen.do("mousemove_relative", "--", -3, -2)
+    return True
+
+
+def stages(window) -> list[str]:
+    """What each case on this computer does."""
+    return [row[6] for row in window.rows("processes.running")]
+
+
+@pytest.mark.parametrize(("dpi", "width", "height"), [(96, 1280, 900), (144, 1920, 1200), (192, 2560, 1600)])
 def test_no_text_is_cut_off_at_any_scaling(make_grid, tmp_path: Path, dpi, width, height):
     grid = make_grid(apps={"Random Counter": {"send": slow_send, "process": quick_process, "receive": receive}})
     with screen(width=width, height=height, dpi=dpi) as made:
@@ -181,12 +221,25 @@ def test_no_text_is_cut_off_at_any_scaling(make_grid, tmp_path: Path, dpi, width
             ):
                 window.open_tab(title)
                 window.wait_for(lambda name=widget: window.find(f"{name}.tree"), title)
-                with contextlib.suppress(AssertionError):  # a tab just opened is laid out in several steps
-                    wait_for(lambda: not cut_off(window.settled()), 15)
-                assert cut_off(window.settled()) == [], title
+                assert nothing_is_cut_off(window), title
+            window.open_tab("My processes")
+            for button, dialog in (("rules", "rules"), ("environments", "environments")):
+                window.press(f"processes.buttons.{button}")
+                window.widget(f"{dialog}.body")
+                assert nothing_is_cut_off(window), dialog
+                window.keys("Escape")
+                window.wait_for(lambda name=dialog: not window.find(f"{name}.body"), f"no {dialog} any more")
             assert window.terminate() == 0
         finally:
             window.end()
+
+
+def nothing_is_cut_off(window) -> bool:
+    """Whether every text has the room it needs; the widgets that have not are in the error."""
+    with contextlib.suppress(AssertionError):  # what was just opened is laid out in several steps
+        wait_for(lambda: not cut_off(window.settled()), 15)
+    assert cut_off(window.settled()) == []
+    return True
 
 
 def cut_off(look) -> list[str]:

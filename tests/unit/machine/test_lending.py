@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import datetime
 
 import pytest
 
-from gridcompute.machine.lending import Rules, why_not_take_now, why_rest_now
+from gridcompute.machine.lending import Rules, on_battery, why_not_take_now, why_rest_now
 
 noon, night = datetime(2026, 1, 2, 12, 0), datetime(2026, 1, 2, 23, 0)
 
@@ -33,6 +34,31 @@ def test_only_between_two_times_over_midnight_too(begin, end, now, rests):
 def test_not_on_battery():
     assert "battery" in Rules(not_on_battery=True).why_rest(noon, None, True)
     assert Rules(not_on_battery=True).why_rest(noon, None, False) == ""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folder is that of Linux's kernel")
+@pytest.mark.parametrize(
+    ("supplies", "alone"),
+    [
+        ({}, False),
+        ({"AC0/online": "0", "BAT0/status": "Discharging"}, True),
+        ({"AC0/online": "1", "BAT0/status": "Charging"}, False),
+        ({"BAT1/status": "Discharging"}, True),
+        ({"BAT1/status": "Full"}, False),
+    ],
+)
+def test_what_the_kernel_says_of_the_battery_is_heard(supplies, alone, monkeypatch, tmp_path):
+    """A battery can't be pulled in a test: the folder that psutil reads is another one, with the kernel's files."""
+    for name, text in supplies.items():
+        file = tmp_path / name
+        file.parent.mkdir()
+        file.write_text(text + "\n")
+        if name.startswith("BAT"):
+            for key, value in (("energy_now", 20), ("energy_full", 50), ("power_now", 10), ("capacity", 40)):
+                (file.parent / key).write_text(f"{value}000000\n" if key != "capacity" else f"{value}\n")
+    monkeypatch.setattr("psutil._pslinux.POWER_SUPPLY_PATH", str(tmp_path))
+    assert on_battery() is alone
+    assert bool(why_rest_now(Rules(not_on_battery=True))) is alone
 
 
 def test_memory_left_stops_taking_and_not_running():
