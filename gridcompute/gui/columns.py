@@ -41,15 +41,15 @@ SEND = [
 ]
 
 MY_CASES = [
-    Column("case", "Case", 142, lambda row: texts.files(row["files"], row.get("count", 0)), stretch=True),
-    Column("application", "Application", 134, lambda row: row["application"], stretch=True),
+    Column("case", "Case", 130, lambda row: texts.files(row["files"], row.get("count", 0)), stretch=True),
+    Column("application", "Application", 120, lambda row: row["application"], stretch=True),
     Column("status", "Status", 108, texts.status, _queue_order, stretch=True),
-    Column("progress", "Progress", 150, texts.progress),
-    Column("processor", "Processor", 86, lambda row: row["processor"]),
-    Column("attempt", "Attempt", 70, lambda row: str(row["attempt"] or ""), lambda row: row["attempt"], anchor="e"),
-    Column("priority", "Priority", 70, lambda row: str(row["priority"]), lambda row: -row["priority"], anchor="e"),
+    Column("progress", "Progress", 160, texts.progress),
+    Column("processor", "Processor", 92, lambda row: row["processor"]),
+    Column("attempt", "Attempt", 80, lambda row: str(row["attempt"] or ""), lambda row: row["attempt"], anchor="e"),
+    Column("priority", "Priority", 74, lambda row: str(row["priority"]), lambda row: -row["priority"], anchor="e"),
     Column(
-        "submitted", "Submitted", 124, lambda row: texts.moment(row["submitted"]), lambda row: row["submitted"], "e"
+        "submitted", "Submitted", 134, lambda row: texts.moment(row["submitted"]), lambda row: row["submitted"], "e"
     ),
     Column("took", "Took", 62, lambda row: texts.took(_seconds(row)), _seconds, anchor="e"),
 ]
@@ -58,12 +58,12 @@ PROCESSES = [
     Column("application", "Application", 150, lambda row: row["application"]),
     Column("origin", "For", 190, lambda row: row["origin"], stretch=True),
     Column("started", "Started", 80, lambda row: texts.moment(row["started"]), lambda row: row["started"], "e"),
-    Column("elapsed", "Elapsed", 75, elapsed, lambda row: -row["since"], anchor="e"),
+    Column("elapsed", "Elapsed", 80, elapsed, lambda row: -row["since"], anchor="e"),
     Column("cpu", "CPU", 65, lambda row: f"{row['cpu']:.0%}" if "cpu" in row else "", lambda row: row.get("cpu"), "e"),
     Column(
         "memory",
         "Memory",
-        80,
+        84,
         lambda row: texts.size(row["memory"]) if "memory" in row else "",
         lambda row: row.get("memory"),
         anchor="e",
@@ -95,7 +95,7 @@ def stage(status: str) -> str:
 ENVIRONMENTS = [
     Column("application", "Application", 130, lambda row: row["application"], stretch=True),
     Column("state", "State", 110, lambda row: row["words"]),
-    Column("python", "Python", 70, lambda row: row["python"]),
+    Column("python", "Python", 74, lambda row: row["python"]),
     Column("packages", "Packages", 190, lambda row: ", ".join(row["packages"]) or "none", stretch=True),
     Column(
         "size",
@@ -105,13 +105,13 @@ ENVIRONMENTS = [
         lambda row: row["size"],
         anchor="e",
     ),
-    Column("used", "Last used", 120, lambda row: texts.moment(row["used"]), lambda row: row["used"], anchor="e"),
+    Column("used", "Last used", 134, lambda row: texts.moment(row["used"]), lambda row: row["used"], anchor="e"),
 ]
 
 MACHINES = [
     Column("machine", "Machine", 150, lambda row: row["machine"], stretch=True),
     Column("user", "User", 110, lambda row: row["user"]),
-    Column("offered", "Offered", 75, lambda row: str(row["offered"]), lambda row: row["offered"], anchor="e"),
+    Column("offered", "Offered", 78, lambda row: str(row["offered"]), lambda row: row["offered"], anchor="e"),
     Column("busy", "Busy", 65, lambda row: str(row["busy"]), lambda row: row["busy"], anchor="e"),
     Column("seen", "Last sign of life", 130, lambda row: ago(row["age"]), lambda row: row["age"], anchor="e"),
     Column("applications", "May process", 240, lambda row: ", ".join(row["applications"]) or "nothing", stretch=True),
@@ -129,9 +129,9 @@ def ago(seconds: float | None) -> str:
 
 
 QUEUE = [
-    Column("application", "Application", 120, lambda row: row["application"], stretch=True),
-    Column("waiting", "Waiting", 66, lambda row: f"{row['waiting']:,}", lambda row: row["waiting"], anchor="e"),
-    Column("processing", "Processing", 86, lambda row: f"{row['processing']:,}", lambda row: row["processing"], "e"),
-    Column("processed", "To receive", 84, lambda row: f"{row['processed']:,}", lambda row: row["processed"], "e"),
-    Column("failed", "Failed", 56, lambda row: f"{row['failed']:,}", lambda row: row["failed"], anchor="e"),
+    Column("application", "Application", 118, lambda row: row["application"], stretch=True),
+    Column("waiting", "Waiting", 78, lambda row: f"{row['waiting']:,}", lambda row: row["waiting"], anchor="e"),
+    Column("processing", "Processing", 99, lambda row: f"{row['processing']:,}", lambda row: row["processing"], "e"),
+    Column("processed", "To receive", 97, lambda row: f"{row['processed']:,}", lambda row: row["processed"], "e"),
+    Column("failed", "Failed", 67, lambda row: f"{row['failed']:,}", lambda row: row["failed"], anchor="e"),
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from gridcompute import config
 from gridcompute.gui import texts
 from gridcompute.machine import licences, program
+from gridcompute.machine.home import Home
 
 Pages = list[tuple[str, str]]
 
@@ -71,16 +72,18 @@ def help_pages(log_path: Path) -> Pages:
     ]
 
 
-def about(grid: str, home: Path) -> str:
-    """Which program this is, and on what it runs."""
-    return (
-        f"{config.program_name} {config.version}\n\n"
-        "Turns the computers of an office or a lab into a grid, with a shared folder and one MongoDB.\n\n"
-        f"{config.copyright}\nLicence: GNU General Public License, version 3\n\n"
-        f"Grid: {grid or 'none yet'}\n"
-        f"Per-user folder: {home}\n"
-        f"Python {platform.python_version()} on {platform.system()} {platform.release()}"
-    )
+purpose = "Turns the computers of an office or a lab into a grid, with a shared folder and one MongoDB."
+
+
+def about(grid: str, home: Home, tk: str) -> dict[str, str]:
+    """On what the program runs and where it keeps what: name of a fact -> the fact. `tk` is the version of Tk."""
+    release = f" {platform.release()}" if platform.system() in ("Windows", "Darwin") else ""
+    return {
+        "Grid": texts.place(grid) or "none yet",
+        "Per-user folder": texts.place(home.path),
+        "Log file": texts.place(home.log_path),
+        "Runs on": f"Python {platform.python_version()} and Tk {tk} on {platform.system()}{release}",
+    }
 
 
 def licence_pages() -> Pages:
@@ -115,9 +118,17 @@ def case_pages(case: Any) -> Pages:
     head = ""
     if place.get("bytes", 0) > shown:
         head = f"(the end of {texts.size(place['bytes'])}; the whole output is on {place.get('machine')})\n\n"
-    pages.append(("Output", head + (case.output or "The application printed nothing yet.")))
+    pages.append(("Output", head + (case.output or _no_output(case.status))))
     pages.append(("Case", _facts(case)))
     return pages
+
+
+def _no_output(status: str) -> str:
+    if status == "to process":
+        return "The case waits: no application has run yet."
+    if status == "processing":
+        return "The case runs now. What the application prints is here when it has ended."
+    return "The application printed nothing."
 
 
 def _facts(case: Any) -> str:

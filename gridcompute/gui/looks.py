@@ -13,7 +13,7 @@ import ttkbootstrap as ttk
 
 from gridcompute import config
 from gridcompute.gui.face import Face
-from gridcompute.gui.table import linespace, scaled
+from gridcompute.gui.table import cell_padding, linespace, scaled
 
 if TYPE_CHECKING:
     pass
@@ -26,6 +26,7 @@ class Looks(Face):
     """Makes the root and keeps its looks."""
 
     _icons: list[tk.PhotoImage]
+    _shown_icons: dict[int, tk.PhotoImage]
     theme: tk.StringVar
     size: tk.StringVar
 
@@ -69,6 +70,15 @@ class Looks(Face):
                 self._icons = [whole, whole.subsample(4), whole.subsample(8)]
                 root.iconphoto(True, *self._icons)
 
+    def icon(self, units: int) -> tk.PhotoImage | None:
+        """Our picture, about `units` of 1/96 inch wide; None where the installation lacks it."""
+        if not self._icons:
+            return None
+        whole = self._icons[0]
+        made = whole.subsample(max(1, whole.width() // scaled(self.root, units)))
+        self._shown_icons[units] = made  # Tk forgets a picture that nobody holds
+        return made
+
     def _make_fonts(self, root: tk.Misc) -> None:
         base = tkfont.nametofont("TkDefaultFont", root=root)
         family, size = base.actual("family"), int(base.actual("size"))
@@ -98,7 +108,10 @@ class Looks(Face):
         lines = style.lookup("TEntry", "bordercolor")
         style.configure("Card.TFrame", relief="solid", bordercolor=lines, lightcolor=style.colors.bg)
         style.configure("Treeview", rowheight=round(linespace(self.root) * 1.65))
-        style.configure("Treeview.Heading", padding=(2, scaled(self.root, 5)))  # its text stands over that of the cells
+        room = scaled(self.root, cell_padding)
+        style.configure("Treeview.Cell", padding=(room - 4, 0))  # Tk adds 4 pixels to it and 2 to a heading's
+        style.configure("Treeview.Heading", padding=(room - 2, scaled(self.root, 5)))
+        style.configure("TButton", space=scaled(self.root, 5))  # between picture and text
         style.configure("TNotebook.Tab", padding=(scaled(self.root, 14), scaled(self.root, 7)))
 
     def _choose_theme(self) -> None:

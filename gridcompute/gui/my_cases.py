@@ -78,6 +78,7 @@ class MyCases(ttk.Frame):
         kinds = ttk.Combobox(row, name="kind", textvariable=self.kind, values=list(FILTERS), state="readonly", width=11)
         kinds.pack(side="right", padx=(gap // 2, gap))
         kinds.bind("<<ComboboxSelected>>", lambda event: self._filter())
+        kinds.bind("<<ComboboxSelected>>", lambda event: kinds.selection_clear(), add="+")
         ttk.Label(row, text="Filter").pack(side="right")
 
     def _foot(self, gap: int) -> None:

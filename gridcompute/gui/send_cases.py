@@ -52,13 +52,17 @@ class SendCases(ttk.Frame):
             row, name="application", textvariable=self.gui.application, state="readonly", width=28
         )
         self.app_combobox.pack(side="left")
-        self.app_combobox.bind("<<ComboboxSelected>>", lambda event: self.gui.choose_application())
+        self.app_combobox.bind("<<ComboboxSelected>>", lambda event: self._chosen())
         self.gui.root.bind("<Alt-a>", lambda event: self.app_combobox.focus_set())
         self.description = ttk.Label(row, name="description", bootstyle="secondary", justify="left")
         self.description.pack(side="left", padx=(2 * gap, 0), fill="x", expand=True)
         self.description.bind(
             "<Configure>", lambda event: self.description.configure(wraplength=max(100, event.width - gap))
         )
+
+    def _chosen(self) -> None:
+        self.app_combobox.selection_clear()
+        self.gui.choose_application()
 
     def _buttons(self, gap: int) -> None:
         row = ttk.Frame(self, name="buttons")

@@ -18,6 +18,9 @@ import ttkbootstrap as ttk
 
 from gridcompute.gui.rows import Rows
 
+cell_padding = 6
+"""Units of 1/96 inch left and right of a cell's text."""
+
 _fill = """
 proc gridcompute_fit {font text width} {
     set length [string length $text]
@@ -144,7 +147,9 @@ class Table(ttk.Frame):
             filled += [item, self.rows.cells(row), tuple(tags)]
             if row_id in self.rows.selected:
                 selected.append(item)
-        self.tree.tk.call("gridcompute_fill", str(self.tree), "TkDefaultFont", scaled(self, 8), tuple(filled))
+        self.tree.tk.call(
+            "gridcompute_fill", str(self.tree), "TkDefaultFont", 2 * scaled(self, cell_padding), tuple(filled)
+        )
         self.tree.selection_set(selected)
         self._draw_bar(len(order), fits)
         self._draw_empty(not order)

@@ -8,6 +8,7 @@ from tkinter import filedialog
 from typing import TYPE_CHECKING
 
 from gridcompute.gui import help_texts, texts
+from gridcompute.gui.about import About
 from gridcompute.gui.dialogs import (
     Reading,
 )
@@ -66,10 +67,4 @@ class Telling(Face):
 
     def open_about(self) -> None:
         """Say which program this is."""
-        Reading(
-            self.root,
-            "About",
-            [("About", help_texts.about(self.state.grid_path, self.home.path))],
-            name="about",
-            size=(70, 14),
-        )
+        About(self)  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 _separators = "/\\" if os.name == "nt" else "/"
@@ -88,6 +89,12 @@ def short(text: str, limit: int) -> str:
         return text
     front = limit // 3
     return f"{text[:front]}…{text[len(text) - limit + front + 1 :]}"
+
+
+def place(path: str | Path) -> str:
+    """A path as a person of this system writes it: below the own folder, outside Windows, with ``~``."""
+    text, own = str(path), str(Path.home())
+    return f"~{text[len(own) :]}" if os.name == "posix" and text.startswith(f"{own}/") else text
 
 
 def first_sentence(message: str, limit: int = 140) -> str:

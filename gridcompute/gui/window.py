@@ -104,6 +104,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self._retries = clock.Backoff(1.0, 15.0)
         self._after: str | None = None
         self._icons: list[tk.PhotoImage] = []
+        self._shown_icons: dict[int, tk.PhotoImage] = {}
         self._gone = False
         self._question: Question | None = None
         self.progress_window: ProgressWindow | None = None
@@ -227,10 +228,9 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         self._bind_keys()
 
     def _make_name(self, head: ttk.Frame) -> None:
-        if self._icons:
-            factor = max(1, 256 // scaled(self.root, 42))
-            self._head_icon = self._icons[0].subsample(factor)
-            ttk.Label(head, image=self._head_icon).pack(side="left", padx=(0, scaled(self.root, 10)))
+        icon = self.icon(42)
+        if icon is not None:
+            ttk.Label(head, image=icon).pack(side="left", padx=(0, scaled(self.root, 10)))
         box = ttk.Frame(head)
         box.pack(side="left")
         ttk.Label(box, text=config.program_name, font="GridTitle").pack(anchor="w")
@@ -507,7 +507,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
         set_text(self.counters, f"My cases: {current.to_process:,} to process, {current.to_receive:,} to receive")
         _strip(self.banner, self.banner, current.banner)
         notice = current.notice
-        _strip(self.notice, self.notice_label, notice.text if notice else "")
+        _strip(self.notice, self.notice_label, texts.first_sentence(notice.text, 300) if notice else "")
         if notice:
             quiet = "inverse-dark" if self.root.theme_mode == "dark" else "inverse-light"
             style = "inverse-danger" if notice.level == "error" else quiet

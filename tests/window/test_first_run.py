@@ -31,15 +31,30 @@ def test_without_a_grid_the_window_offers_to_join_one(open_window, counter_grid,
 
 
 def test_the_demo_grid_runs_on_this_computer_alone_and_is_there_the_next_time(open_window, mongod, tmp_path: Path):
-    window = open_window(None)
+    home = "person/.local/share/gridcompute"
+    window = open_window(None, home=home)
     window.press("choice.cards.demo.go")
     window.wait_ready(90)
     window.wait_for(lambda: "Random Counter" in window.text("foot.allowed"), "what this computer can run")
+    assert window.text("logpane.box.text").count("\n") == 1, "the demo begins without a warning"
+
+    # and what the program tells about itself, where this person's folders are
+    window.keys("alt+h", "a")
+    window.wait_for(lambda: "~/.local/share/gridcompute/demo" in told(window, "about"), "about")
+    window.picture("about")
+    window.keys("Escape")
+    window.wait_for(lambda: not window.find("about.body"), "no about any more")
     assert window.terminate() == 0
 
-    again = open_window(None)
+    again = open_window(None, home=home)
     again.wait_ready(60)
     assert again.terminate() == 0
+
+
+def told(window, dialog: str) -> str:
+    """The texts in one of the small windows."""
+    looks = window.look().items()
+    return "\n".join(one["text"] for path, one in looks if f".{dialog}." in path and "text" in one)
 
 
 def test_a_grid_is_made_on_a_database_that_is_there(open_window, mongod, tmp_path: Path):

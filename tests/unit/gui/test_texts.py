@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timezone
 
 import pytest
@@ -81,3 +82,11 @@ def test_the_licences_name_everything_that_is_shipped():
     assert "GNU GENERAL PUBLIC LICENSE" in pages["GridCompute"]
     for name in ("pymongo", "psutil", "ttkbootstrap", "pillow", "Python", "Tcl/Tk"):
         assert f"\n{name}" in pages["Shipped with it"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no ~")
+def test_what_lies_in_the_own_folder_is_written_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/anna")
+    assert texts.place("/home/anna/grid") == "~/grid"
+    assert texts.place("/home/annabel/grid") == "/home/annabel/grid"
+    assert texts.place("") == ""
