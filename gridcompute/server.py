@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from gridcompute import clock, config, events
-from gridcompute.daemons.attempt import tail_of
 from gridcompute.daemons.loop import Orders
+from gridcompute.daemons.outputs import tail_of
 from gridcompute.daemons.process import run_daemon_process
 from gridcompute.daemons.receive import run_daemon_receive
 from gridcompute.errors import (

@@ -1,4 +1,4 @@
-"""What the two daemons share: turn by turn until stopped, the bell, named states, heartbeats, observed leases.
+"""What the two daemons share: turn by turn until stopped, the bell, heartbeats, the pipe to the server.
 
 A daemon is a process of its own. It talks to its `Server` through one duplex pipe, hears of changes by a doorbell
 thread and sends heartbeats from another, so that a busy or blocked turn does not look dead. When the pipe closes, the
@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -22,27 +22,21 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from gridcompute import clock, config, events
+from gridcompute.daemons.leases import ObservedLeases
+from gridcompute.daemons.trouble import DATABASE_AWAY, REFUSED, SHARE_AWAY, Trouble, trouble_name
 from gridcompute.errors import (
     ArchiveMissing,
     DatabaseError,
-    DiskFull,
     GridComputeError,
     ShareAway,
-    VersionRefused,
 )
 from gridcompute.grid.cases import Party
-from gridcompute.grid.database import Database, Doorbell, Observed
+from gridcompute.grid.database import Database, Doorbell
 from gridcompute.grid.settings import Settings
 from gridcompute.grid.shared_folder import SharedFolder
 from gridcompute.machine.home import Home, set_up_logging
 
 log = logging.getLogger(__name__)
-
-OK = "ok"
-DATABASE_AWAY = "database away"
-SHARE_AWAY = "share away"
-DISK_FULL = "disk full"
-REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -76,82 +70,6 @@ class Bell:
                 self._condition.wait(max(0.0, seconds))
             rung, self._rung = self._rung, set()
             return rung
-
-
-class ObservedLeases:
-    """Decides when a lease that ran out is really lost: T7's observer.
-
-    A lease is lost when one observer saw the same token and beat for `patience` seconds of its own monotonic clock,
-    through an unbroken run of good reads. A failed read, or a pause between two reads longer than `gap` (this process
-    was stopped, the computer slept), starts everybody's time anew.
-    """
-
-    def __init__(self, period: float):
-        self.patience, self.gap = 2 * period, 2 * period
-        self._since: dict[Observed, float] = {}
-        self._last_read: float | None = None
-
-    def broken(self) -> None:
-        """A read failed: what was seen before counts no more."""
-        self._since.clear()
-        self._last_read = None
-
-    def look(self, candidates: Iterable[Observed], now: float) -> list[Observed]:
-        """Those of `candidates`, read just before the moment `now`, that are lost."""
-        if self._last_read is not None and now - self._last_read > self.gap:
-            self._since.clear()
-        self._last_read = now
-        self._since = {seen: self._since.get(seen, now) for seen in candidates}
-        return [seen for seen, since in self._since.items() if now - since >= self.patience]
-
-
-class Trouble:
-    """The named states of a daemon: said once when entered, said once when left, retried with growing pauses."""
-
-    def __init__(self, daemon: str, tell: Callable[[events.Event], None]):
-        self._daemon, self._tell = daemon, tell
-        self._pauses: dict[str, clock.Backoff] = {}
-        self._until: dict[str, float] = {}
-
-    def enter(self, name: str, message: str, now: float, *, first: float = 0.5, limit: float = 15.0) -> None:
-        """Expected trouble: nothing that needs the thing is tried for a while."""
-        if name not in self._pauses:
-            self._pauses[name] = clock.Backoff(first, limit)
-            log.warning("%s: %s", name, message)
-            self._tell(events.state(self._daemon, name, message))
-        self._until[name] = now + self._pauses[name].next()
-
-    def leave(self, name: str, message: str = "") -> None:
-        """The thing works again."""
-        if self._pauses.pop(name, None) is not None:
-            self._until.pop(name, None)
-            log.info("%s is over. %s", name, message)
-            state = next(iter(self._pauses), OK)
-            self._tell(events.state(self._daemon, state, message or f"{name} is over."))
-
-    def blocks(self, name: str, now: float) -> bool:
-        """Whether the thing is in trouble and its pause is not over."""
-        return now < self._until.get(name, 0.0)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._pauses
-
-    def next_try(self, now: float) -> float:
-        """Seconds until the first pause is over; a large number where there is no trouble."""
-        return min((until - now for until in self._until.values()), default=3600.0)
-
-
-def trouble_name(exc: BaseException) -> str | None:
-    """The named state for an expected error, None for any other."""
-    if isinstance(exc, VersionRefused):
-        return REFUSED
-    if isinstance(exc, DatabaseError):
-        return DATABASE_AWAY
-    if isinstance(exc, ShareAway):
-        return SHARE_AWAY
-    if isinstance(exc, DiskFull):
-        return DISK_FULL
-    return None
 
 
 class Daemon:

@@ -20,21 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from gridcompute import clock, config, events
-from gridcompute.daemons.attempt import (
-    Attempt,
-    Leftover,
-    keep_output,
-    leftovers,
-    output_file,
-    prune_outputs,
-    remember_held,
-    remember_prepared,
-    remember_process,
-    tail_of,
-)
+from gridcompute.daemons.attempt import Attempt
+from gridcompute.daemons.bench import Bench
 from gridcompute.daemons.environments import Environments
-from gridcompute.daemons.loop import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Daemon, Orders, serve
+from gridcompute.daemons.journal import Leftover, leftovers, remember_held, remember_prepared, remember_process
+from gridcompute.daemons.loop import Daemon, Orders, serve
+from gridcompute.daemons.outputs import keep_output, output_file, prune_outputs, tail_of
 from gridcompute.daemons.room import Room
+from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY
 from gridcompute.errors import (
     ArchiveMissing,
     EnvironmentMissing,
@@ -74,34 +67,6 @@ class Work:
     refused: dict[str, str] = field(default_factory=dict)  # application -> why its code is not run
     heads: dict[str, Head | str] = field(default_factory=dict)  # of applications with needs of their own
     needs: dict[str, int] = field(default_factory=dict)  # processes for one case, of applications that want several
-
-
-class Bench:
-    """Rule 4: a machine on which cases of several people fail in a row is benched for that application."""
-
-    def __init__(self) -> None:
-        self._failed: dict[str, list[str]] = {}
-        self._until: dict[str, float] = {}
-        self._times: dict[str, int] = {}
-
-    def succeeded(self, application: str) -> None:
-        self._failed.pop(application, None)
-        self._times.pop(application, None)
-
-    def failed(self, application: str, user: str, now: float) -> float | None:
-        """Count one failure; the seconds of the bench if it begins now."""
-        users = self._failed.setdefault(application, [])
-        users.append(user)
-        if len(users) < config.bench_failures or len(set(users)) < 2:
-            return None
-        self._failed.pop(application)
-        times = self._times[application] = self._times.get(application, 0) + 1
-        seconds = min(config.bench_time * 2 ** (times - 1), 3600.0)
-        self._until[application] = now + seconds
-        return seconds
-
-    def benched(self, application: str, now: float) -> bool:
-        return now < self._until.get(application, 0.0)
 
 
 class Lending:

@@ -20,18 +20,12 @@ from typing import Any
 from urllib.parse import quote
 
 from gridcompute import clock, config, events
-from gridcompute.daemons.attempt import leftovers, remember_held, remember_process, tail_of
-from gridcompute.daemons.loop import (
-    DATABASE_AWAY,
-    DISK_FULL,
-    REFUSED,
-    SHARE_AWAY,
-    Daemon,
-    ObservedLeases,
-    Orders,
-    serve,
-)
+from gridcompute.daemons.journal import leftovers, remember_held, remember_process
+from gridcompute.daemons.leases import ObservedLeases
+from gridcompute.daemons.loop import Daemon, Orders, serve
 from gridcompute.daemons.marks import Marks
+from gridcompute.daemons.outputs import tail_of
+from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY
 from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Case, Party

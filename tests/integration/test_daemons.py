@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gridcompute import config
-from gridcompute.daemons.loop import DATABASE_AWAY, ObservedLeases, Orders
+from gridcompute.daemons.leases import ObservedLeases
+from gridcompute.daemons.loop import Orders
 from gridcompute.daemons.process import ProcessDaemon
 from gridcompute.daemons.receive import ReceiveDaemon
+from gridcompute.daemons.trouble import DATABASE_AWAY
 from gridcompute.errors import DatabaseAway
 from gridcompute.grid.cases import Archive, Party, new_token
 from gridcompute.grid.database import Database, Observed, object_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bson import ObjectId
 
-from gridcompute.daemons.attempt import leftovers, remember_held, remember_prepared, remember_process
+from gridcompute.daemons.journal import leftovers, remember_held, remember_prepared, remember_process
 from gridcompute.grid.cases import Case
 from gridcompute.grid.shared_folder import Prepared
 

@@ -1,0 +1,66 @@
+"""Expected trouble of a daemon: each has a name, a pause that grows, and an end."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gridcompute import clock, events
+from gridcompute.errors import DatabaseError, DiskFull, ShareAway, VersionRefused
+
+log = logging.getLogger(__name__)
+
+OK = "ok"
+DATABASE_AWAY = "database away"
+SHARE_AWAY = "share away"
+DISK_FULL = "disk full"
+REFUSED = "refused"
+
+
+class Trouble:
+    """The named states of a daemon: said once when entered, said once when left, retried with growing pauses."""
+
+    def __init__(self, daemon: str, tell: Callable[[events.Event], None]):
+        self._daemon, self._tell = daemon, tell
+        self._pauses: dict[str, clock.Backoff] = {}
+        self._until: dict[str, float] = {}
+
+    def enter(self, name: str, message: str, now: float, *, first: float = 0.5, limit: float = 15.0) -> None:
+        """Expected trouble: nothing that needs the thing is tried for a while."""
+        if name not in self._pauses:
+            self._pauses[name] = clock.Backoff(first, limit)
+            log.warning("%s: %s", name, message)
+            self._tell(events.state(self._daemon, name, message))
+        self._until[name] = now + self._pauses[name].next()
+
+    def leave(self, name: str, message: str = "") -> None:
+        """The thing works again."""
+        if self._pauses.pop(name, None) is not None:
+            self._until.pop(name, None)
+            log.info("%s is over. %s", name, message)
+            state = next(iter(self._pauses), OK)
+            self._tell(events.state(self._daemon, state, message or f"{name} is over."))
+
+    def blocks(self, name: str, now: float) -> bool:
+        """Whether the thing is in trouble and its pause is not over."""
+        return now < self._until.get(name, 0.0)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._pauses
+
+    def next_try(self, now: float) -> float:
+        """Seconds until the first pause is over; a large number where there is no trouble."""
+        return min((until - now for until in self._until.values()), default=3600.0)
+
+
+def trouble_name(exc: BaseException) -> str | None:
+    """The named state for an expected error, None for any other."""
+    if isinstance(exc, VersionRefused):
+        return REFUSED
+    if isinstance(exc, DatabaseError):
+        return DATABASE_AWAY
+    if isinstance(exc, ShareAway):
+        return SHARE_AWAY
+    if isinstance(exc, DiskFull):
+        return DISK_FULL
+    return None
