@@ -3,43 +3,29 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from gridcompute import config
+from gridcompute.daemons.holding import Held
 from gridcompute.daemons.journal import Leftover
-from gridcompute.grid.cases import Case
-from gridcompute.machine.processes import Child
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Attempt:
-    """A case that this daemon holds under `token`, from its claim to the acknowledged end of the attempt."""
+class Attempt(Held):
+    """A case that is processed here, from its claim to the acknowledged end of the attempt."""
 
-    case: Case
-    token: str
-    work: Path
-    started: float  # monotonic
     time_limit: float | None = None  # seconds of running, paused time left out
     attempts: int = config.attempts
     processes: int = 1  # of those that the machine lends
     squeezed: float | None = None  # monotonic moment since which the machine lends fewer than that
     avoid: float = 0.0  # seconds for which this machine leaves the case to others after a failure
-    child: Child | None = None
     stage: str = "fetch"
-    running_since: float | None = None  # monotonic moment at which process_case began, or was resumed
     ran: float = 0.0  # seconds it ran before the last pause
     paused: bool = False
     held: bool = False  # paused by a person, so that a raised number does not resume it
-    ending: str = ""  # why we end it: "time limit", "quit", "terminated", "lost"; empty while it may run
-    outcome: dict[str, Any] | None = None
-    ended: dict[str, Any] | None = None
-    settling: Future[str] | None = None
-    settle_after: float = 0.0  # monotonic moment before which settling is not tried again
     told: float = 0.0  # monotonic moment at which progress was last written to the database
     shown: float = 0.0  # monotonic moment at which its status was last shown
     unshown: bool = False  # it has changed since

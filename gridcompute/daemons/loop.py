@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Collection
@@ -23,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from gridcompute import clock, config, events
 from gridcompute.daemons.leases import ObservedLeases
-from gridcompute.daemons.trouble import DATABASE_AWAY, REFUSED, SHARE_AWAY, Trouble, trouble_name
+from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Trouble, trouble_name
 from gridcompute.errors import (
     ArchiveMissing,
     DatabaseError,
@@ -109,6 +110,7 @@ class Daemon:
         self._beat_now = threading.Event()
         self._next_version_check = 0.0
         self._next_observation = 0.0
+        self._needed_bytes = 0  # of disk, until there is room again
         self.doorbell = Doorbell(self.database, self.statuses, self._rung, self.stop)
 
     @classmethod
@@ -249,6 +251,19 @@ class Daemon:
             log.warning("%s", exc)
             self.tell(events.warning(str(exc)))
 
+    def put_off(self, exc: BaseException, now: float, what: str) -> float:
+        """Say why `what` happened that is tried again; the monotonic moment for that."""
+        if isinstance(exc, GridComputeError):
+            self.meet(exc, now)
+        else:
+            log.error("%s; it is tried again", what, exc_info=exc)
+        return now + max(0.2, min(self.trouble.next_try(now), 15.0))
+
+    def miss(self, name: str, message: str, *, needed: int = 0) -> None:
+        """Hard case 7: the share is away, or `needed` bytes of disk are; nothing is claimed until a probe passes."""
+        self._needed_bytes = max(self._needed_bytes, needed)
+        self.trouble.enter(name, message, clock.monotonic(), first=1.0, limit=60.0)
+
     def look_soon(self) -> None:
         """Look at the database at the next turn, and often for a while: a case may be put back for a moment."""
         self._polling.reset()
@@ -304,6 +319,22 @@ class Daemon:
             self.trouble.enter(SHARE_AWAY, str(exc), now)
             return False
         self.trouble.leave(SHARE_AWAY, "The shared folder is there again.")
+        return True
+
+    def disk_has_room(self, now: float, *folders: Path) -> bool:
+        """Whether the disk is no trouble, or the disks of `folders` have room again."""
+        if DISK_FULL not in self.trouble:
+            return True
+        if self.trouble.blocks(DISK_FULL, now):
+            return False
+        for folder in folders:
+            with contextlib.suppress(OSError):
+                usage = shutil.disk_usage(folder)
+                if usage.free < min(max(self._needed_bytes, 1_000_000), usage.total // 2):
+                    self.trouble.enter(DISK_FULL, f"{usage.free:,} bytes are free.", now)
+                    return False
+        self.trouble.leave(DISK_FULL, "There is space again.")
+        self._needed_bytes = 0
         return True
 
     def _end(self) -> None:

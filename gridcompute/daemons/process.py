@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
-import shutil
 import time
 from collections.abc import Iterable
 from concurrent.futures import Future
@@ -23,6 +21,7 @@ from gridcompute import clock, config, events
 from gridcompute.daemons.attempt import Attempt
 from gridcompute.daemons.bench import Bench
 from gridcompute.daemons.environments import Environments
+from gridcompute.daemons.holding import Claims, Holdings
 from gridcompute.daemons.journal import Leftover, leftovers, remember_held, remember_prepared, remember_process
 from gridcompute.daemons.loop import Daemon, Orders, serve
 from gridcompute.daemons.outputs import keep_output, output_file, prune_outputs, tail_of
@@ -44,7 +43,7 @@ from gridcompute.machine import lent
 from gridcompute.machine.environments import Head, head_of
 from gridcompute.machine.home import Home
 from gridcompute.machine.lending import Rules, why_not_take_now, why_rest_now
-from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
+from gridcompute.machine.processes import Children, describe_end, remove_tree, wait_until_gone
 
 log = logging.getLogger(__name__)
 
@@ -111,15 +110,14 @@ class ProcessDaemon(Daemon):
             work=self.work_folder, on_message=self._child_speaks, ready=self._ready(orders.processes)
         )
         self.wanted = orders.processes
-        self.attempts: dict[str, Attempt] = {}  # by token
+        self.attempts: Holdings[Attempt] = Holdings(self._settle, self.work, self.put_off)
+        self.claims = Claims(lambda token: self.database.claimed(token))
         self.allowed = Work()
         self.environments = Environments(home.path, self.tell, self.look_soon)
         self.bench = Bench()
         self._looked: Future[Work] | None = None
         self._next_share_look = 0.0
         self._seen_share = False
-        self._asked_token: str | None = None
-        self._lost_tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._alone_since: float | None = None
         self._next_look_for_lone = 0.0
         self._room = Room()
@@ -130,7 +128,6 @@ class ProcessDaemon(Daemon):
         self._helper_losses = 0
         self._next_roll_call = 0.0
         self._leftovers: list[Leftover] | None = None
-        self._needed_bytes = 0
         self._activity: tuple[int, int] | None = None
         self._left_to_others: list[str] = []
         self._asked_to_terminate = False
@@ -155,7 +152,7 @@ class ProcessDaemon(Daemon):
     def turn(self, now: float) -> float:
         self._obey(now)
         self._hear_children(now)
-        self._drop_lost(now)
+        self._drop_lost()
         self._show_stages(now)
         self._end_overtime(now)
         self._keep_rules(now)
@@ -209,7 +206,7 @@ class ProcessDaemon(Daemon):
     def _terminate_all(self, yes: bool) -> None:
         if yes and self.wanted == 0:
             for attempt in self.attempts.values():
-                self._end_attempt(attempt, "terminated")
+                attempt.end("terminated")
 
     def _act_on(self, name: str, case_id: str, now: float) -> None:
         for attempt in self.attempts.values():
@@ -220,22 +217,14 @@ class ProcessDaemon(Daemon):
                 elif name == "resume":
                     attempt.resume(now)
                 else:
-                    self._end_attempt(attempt, "terminated")
+                    attempt.end("terminated")
                 self._show(attempt)
-
-    def _end_attempt(self, attempt: Attempt, why: str, grace: float = 1.0) -> None:
-        """End the processes of an attempt; what that means is decided when their end is confirmed."""
-        if attempt.ending and why != "lost":
-            return
-        attempt.ending = why
-        if attempt.child is not None and attempt.ended is None:
-            attempt.child.end(0.0 if why == "lost" else grace)
 
     # Children.
 
     def _hear_children(self, now: float) -> None:
         for child, message in self.children.poll():
-            attempt = self._attempt_of(child)
+            attempt = self.attempts.of(child)
             if attempt is None:
                 continue
             kind = message.get("kind")
@@ -254,9 +243,6 @@ class ProcessDaemon(Daemon):
             elif kind == "ended":
                 attempt.ended = message
                 attempt.running_since = None
-
-    def _attempt_of(self, child: Child) -> Attempt | None:
-        return next((attempt for attempt in self.attempts.values() if attempt.child is child), None)
 
     def _hear_outcome(self, attempt: Attempt, message: dict[str, Any]) -> None:
         attempt.outcome = message
@@ -282,26 +268,18 @@ class ProcessDaemon(Daemon):
     def send_heartbeats(self) -> None:
         tokens = list(self.attempts)
         if not self.database.beat(tokens):
-            for token in set(tokens) - self.database.still_held(tokens):
-                self._lost_tokens.put(token)
-                self.bell.ring("work done")
+            self.attempts.lose(set(tokens) - self.database.still_held(tokens))
+            self.bell.ring("work done")
 
-    def _drop_lost(self, now: float) -> None:
-        """End what is no longer ours: cancelled, or taken by another after our lease. Nothing is written."""
-        while True:
-            try:
-                token = self._lost_tokens.get_nowait()
-            except queue.Empty:
-                return
-            attempt = self.attempts.get(token)
-            if attempt is not None and attempt.settling is None and attempt.ending != "lost":
-                log.info("Case %s is no longer held by this machine; its work is thrown away.", attempt.case.id)
-                self._end_attempt(attempt, "lost")
+    def _drop_lost(self) -> None:
+        """End what is no longer ours: cancelled, or taken by another after our lease."""
+        for attempt in self.attempts.drop_lost():
+            log.info("Case %s is no longer held by this machine; its work is thrown away.", attempt.case.id)
 
     def _end_overtime(self, now: float) -> None:
         for attempt in self.attempts.values():
             if attempt.over_time(now):
-                self._end_attempt(attempt, "time limit")
+                attempt.end("time limit")
 
     def _keep_to_number(self, now: float) -> None:
         """Pause the newest cases above the wanted number, resume the oldest below it; at zero ask about the rest."""
@@ -331,7 +309,7 @@ class ProcessDaemon(Daemon):
         elif attempt.squeezed is None:
             attempt.squeezed = now
         elif now - attempt.squeezed > config.rest_limit:
-            self._end_attempt(attempt, "quit")
+            attempt.end("quit")
 
     def _keep_rules(self, now: float) -> None:
         """What the lending rules say: cases rest while their owner needs the computer, and go back after a while."""
@@ -343,7 +321,7 @@ class ProcessDaemon(Daemon):
             self.look_soon()
         if self._lending.too_long(now):
             for attempt in self.attempts.values():
-                self._end_attempt(attempt, "quit")
+                attempt.end("quit")
 
     def _look_at_softgrids(self, now: float) -> None:
         """Processes that `gridcompute softgrid` lends elsewhere are no longer there for cases."""
@@ -362,32 +340,14 @@ class ProcessDaemon(Daemon):
     # The end of an attempt.
 
     def _settle_ended(self, now: float) -> None:
-        for token, attempt in list(self.attempts.items()):
-            if attempt.settling is not None and attempt.settling.done():
-                self._hear_settled(token, attempt, now)
-            elif attempt.ended is not None and attempt.settling is None and now >= attempt.settle_after:
-                attempt.settling = self.work(self._settle, attempt)
-
-    def _hear_settled(self, token: str, attempt: Attempt, now: float) -> None:
-        assert attempt.settling is not None
-        future, attempt.settling = attempt.settling, None
-        exc = future.exception()
-        if isinstance(exc, GridComputeError):  # kept and tried again: nothing finished is lost
-            self.meet(exc, now)
-            attempt.settle_after = now + max(0.2, min(self.trouble.next_try(now), 15.0))
-            return
-        if exc is not None:
-            log.error("Case %s could not be settled; it is tried again", attempt.case.id, exc_info=exc)
-            attempt.settle_after = now + 15.0
-            return
-        del self.attempts[token]
-        if attempt.part_left and self._leftovers is not None:
-            self._leftovers.append(attempt.leftover())  # before the next claim, or at the next start
-        else:
-            self._forget_folder(attempt.work)
-        self.tell(events.remove_my_process(str(attempt.case.id), future.result()))
-        if future.result() != "done" or self.allowed.needs:  # it is put back, or there is room for a larger case
-            self.look_soon()
+        for attempt, outcome in self.attempts.settle_ended(now):
+            if attempt.part_left and self._leftovers is not None:
+                self._leftovers.append(attempt.leftover())  # before the next claim, or at the next start
+            else:
+                self._forget_folder(attempt.work)
+            self.tell(events.remove_my_process(str(attempt.case.id), outcome))
+            if outcome != "done" or self.allowed.needs:  # it is put back, or there is room for a larger case
+                self.look_soon()
 
     def _settle(self, attempt: Attempt) -> str:
         """In a worker thread: the write that ends an attempt. May be called again after any expected error.
@@ -425,10 +385,9 @@ class ProcessDaemon(Daemon):
         return self._fail(attempt, f"The process of the case ended without a result: {end}")
 
     def _own_trouble(self, name: str, attempt: Attempt, message: str) -> None:
-        """Hard case 7: this machine claims nothing until a probe of what it misses passes."""
-        if name == DISK_FULL and attempt.case.input is not None:
-            self._needed_bytes = max(self._needed_bytes, 3 * attempt.case.input.size + 1_000_000)
-        self.trouble.enter(name, message, clock.monotonic(), first=1.0, limit=60.0)
+        """The disk must have room for the case's input, its files and its result."""
+        size = attempt.case.input.size if attempt.case.input is not None else 0
+        self.miss(name, message, needed=3 * size + 1_000_000 if name == DISK_FULL else 0)
 
     def _deliver(self, attempt: Attempt, prepared: Prepared) -> str:
         """Publish the result and complete the case; the token is asked for just before the rename."""
@@ -678,7 +637,11 @@ class ProcessDaemon(Daemon):
         free = self._free()
         if free <= 0 or self._lending.told or not self._seen_share or self._leftovers or not self.due_to_look(now):
             return
-        if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
+        if (
+            not self.check_version(now)
+            or not self.share_reads_well(now)
+            or not self.disk_has_room(now, self.work_folder, self.share.root)
+        ):
             return
         claimable = [
             name
@@ -741,17 +704,15 @@ class ProcessDaemon(Daemon):
         return self._alone_since is not None and now - self._alone_since > 5.0
 
     def _claim(self, claimable: list[str]) -> Attempt | None:
-        """T2, with the question after a claim whose reply was lost."""
-        if self._asked_token is not None:
-            case, token = self.database.claimed(self._asked_token), self._asked_token
-            self._asked_token = None
-            if case is not None and token not in self.attempts:
-                return self._start(case, token)
-        token = self._asked_token = cases.new_token()
+        """T2."""
         sent = clock.monotonic()
-        case = self.database.claim(self.party, claimable, token, alone=not self.attempts)
-        self._asked_token = None
-        if case is None or (self._lease_may_be_over(sent) and not self.database.holds(case.id, token)):
+        claimed = self.claims.send(
+            lambda token: self.database.claim(self.party, claimable, token, alone=not self.attempts)
+        )
+        if claimed is None:
+            return None
+        case, token = claimed
+        if self._lease_may_be_over(sent) and not self.database.holds(case.id, token):
             return None
         return self._start(case, token)
 
@@ -773,7 +734,7 @@ class ProcessDaemon(Daemon):
             attempts=self.settings.attempts,
             avoid=config.avoid_time if case.application in self.allowed.shared else 0.0,
         )
-        self.attempts[token] = attempt
+        self.attempts.add(attempt)
         assert case.input is not None
         job: dict[str, Any] = {
             "mode": "process",
@@ -811,22 +772,6 @@ class ProcessDaemon(Daemon):
         attempt.shown = now
         self.tell(events.add_my_process(self._row(attempt)))
         return attempt
-
-    def _disk_has_room(self, now: float) -> bool:
-        if DISK_FULL not in self.trouble:
-            return True
-        if self.trouble.blocks(DISK_FULL, now):
-            return False
-        usage = [shutil.disk_usage(self.work_folder)]
-        with contextlib.suppress(OSError):
-            usage.append(shutil.disk_usage(self.share.root))
-        for one in usage:
-            if one.free < min(self._needed_bytes, one.total // 2):
-                self.trouble.enter(DISK_FULL, f"{one.free:,} bytes are free.", now)
-                return False
-        self.trouble.leave(DISK_FULL, "There is space again.")
-        self._needed_bytes = 0
-        return True
 
     # Leases of others.
 
@@ -928,7 +873,7 @@ class ProcessDaemon(Daemon):
         """
         deadline = self.stop_deadline
         for attempt in list(self.attempts.values()):
-            self._end_attempt(attempt, "quit", grace=1.0)
+            attempt.end("quit", grace=1.0)
         while self.attempts and clock.monotonic() < deadline:
             now = clock.monotonic()
             self._hear_children(now)

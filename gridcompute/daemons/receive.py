@@ -9,19 +9,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import queue
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gridcompute import clock, config, events
+from gridcompute.daemons.holding import Claims, Held, Holdings
 from gridcompute.daemons.journal import leftovers, remember_held, remember_process
-from gridcompute.daemons.leases import ObservedLeases
 from gridcompute.daemons.loop import Daemon, Orders, serve
 from gridcompute.daemons.marks import Marks
 from gridcompute.daemons.outputs import tail_of
@@ -32,7 +30,7 @@ from gridcompute.grid.cases import Case, Party
 from gridcompute.grid.database import object_id
 from gridcompute.grid.pins import Pins
 from gridcompute.machine.home import Home
-from gridcompute.machine.processes import Child, Children, describe_end, remove_tree, wait_until_gone
+from gridcompute.machine.processes import Children, describe_end, remove_tree, wait_until_gone
 from gridcompute.machine.result_places import ResultPlaces
 
 log = logging.getLogger(__name__)
@@ -50,23 +48,6 @@ refused_pause = 30.0
 """Seconds for which a result waits whose receive.py is not what the administrator pinned."""
 
 
-@dataclass
-class Receiving:
-    """A result that this daemon holds under `token`."""
-
-    case: Case
-    token: str
-    work: Path
-    started: float  # monotonic
-    child: Child | None = None
-    running_since: float | None = None
-    ending: str = ""
-    outcome: dict[str, Any] | None = None
-    ended: dict[str, Any] | None = None
-    settling: Future[str] | None = None
-    settle_after: float = 0.0
-
-
 class ReceiveDaemon(Daemon):
     """Claims the results of one user, machine and installation, and sees each to `received`."""
 
@@ -81,10 +62,8 @@ class ReceiveDaemon(Daemon):
         self.work_folder = home.work / "receive"
         self.places = ResultPlaces(home.path)
         self.children = children or Children(work=self.work_folder, on_message=self._child_speaks, ready=3)
-        self.held: dict[str, Receiving] = {}
-        self.observed = ObservedLeases(self.settings.heartbeat_frequency)
-        self._asked_token: str | None = None
-        self._lost_tokens: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.held: Holdings[Held] = Holdings(self._settle, self.work, self.put_off)
+        self.claims = Claims(lambda token: self.database.claimed_result(token))
         self._removal: Future[int] | None = None
         self._next_removal = 0.0
         self._next_retention = 0.0
@@ -104,7 +83,7 @@ class ReceiveDaemon(Daemon):
     def turn(self, now: float) -> float:
         self.take_commands()  # this daemon knows no command but stop
         self._hear_children(now)
-        self._drop_lost()
+        self.held.drop_lost()
         self._settle_ended(now)
         self._sweep()
         self._take_results(now)
@@ -119,7 +98,7 @@ class ReceiveDaemon(Daemon):
 
     def _hear_children(self, now: float) -> None:
         for child, message in self.children.poll():
-            receiving = next((one for one in self.held.values() if one.child is child), None)
+            receiving = self.held.of(child)
             if receiving is None:
                 continue
             kind = message.get("kind")
@@ -135,61 +114,30 @@ class ReceiveDaemon(Daemon):
         for receiving in self.held.values():
             since = receiving.running_since
             if since is not None and not receiving.ending and now - since > config.receive_time_limit:
-                self._end_one(receiving, "time limit")
-
-    def _end_one(self, receiving: Receiving, why: str) -> None:
-        receiving.ending = why
-        if receiving.child is not None and receiving.ended is None:
-            receiving.child.end(0.0 if why == "lost" else 1.0)
+                receiving.end("time limit")
 
     def send_heartbeats(self) -> None:
         tokens = list(self.held)
-        for token in set(tokens) - self.database.beat_receiver(tokens):
-            self._lost_tokens.put(token)
+        lost = set(tokens) - self.database.beat_receiver(tokens)
+        if lost:
+            self.held.lose(lost)
             self.bell.ring("work done")
-
-    def _drop_lost(self) -> None:
-        while True:
-            try:
-                receiving = self.held.get(self._lost_tokens.get_nowait())
-            except queue.Empty:
-                return
-            if receiving is not None and receiving.settling is None and receiving.ended is None:
-                self._end_one(receiving, "lost")
 
     # The end of receiving a result.
 
     def _settle_ended(self, now: float) -> None:
-        for token, receiving in list(self.held.items()):
-            if receiving.settling is not None and receiving.settling.done():
-                self._hear_settled(token, receiving, now)
-            elif receiving.ended is not None and receiving.settling is None and now >= receiving.settle_after:
-                receiving.settling = self.work(self._settle, receiving)
+        for receiving, outcome in self.held.settle_ended(now):
+            with contextlib.suppress(OSError):  # the sweep of the next start removes it
+                remove_tree(receiving.work)
+            case = receiving.case
+            if outcome == "received":
+                self._next_removal = min(self._next_removal, now + 1.0)  # many at a time
+                self.tell(events.case_received(str(case.id), case.application))
+            elif outcome.startswith("failed"):
+                self.tell(events.case_failed(str(case.id), case.application, outcome.partition(": ")[2]))
+                self.look_soon()
 
-    def _hear_settled(self, token: str, receiving: Receiving, now: float) -> None:
-        assert receiving.settling is not None
-        future, receiving.settling = receiving.settling, None
-        exc = future.exception()
-        if exc is not None:
-            if isinstance(exc, GridComputeError):
-                self.meet(exc, now)
-            else:
-                log.error("Case %s could not be settled; it is tried again", receiving.case.id, exc_info=exc)
-            receiving.settle_after = now + max(0.2, min(self.trouble.next_try(now), 15.0))
-            return
-        del self.held[token]
-        with contextlib.suppress(OSError):  # the sweep of the next start removes it
-            remove_tree(receiving.work)
-        outcome = future.result()
-        case = receiving.case
-        if outcome == "received":
-            self._next_removal = min(self._next_removal, now + 1.0)  # many at a time
-            self.tell(events.case_received(str(case.id), case.application))
-        elif outcome.startswith("failed"):
-            self.tell(events.case_failed(str(case.id), case.application, outcome.partition(": ")[2]))
-            self.look_soon()
-
-    def _settle(self, receiving: Receiving) -> str:
+    def _settle(self, receiving: Held) -> str:
         """In a worker thread: the write that ends a receiver's claim. May be called again after any expected error."""
         outcome = receiving.outcome or {}
         what = outcome.get("outcome")
@@ -209,8 +157,7 @@ class ReceiveDaemon(Daemon):
                 self.tell(events.warning(outcome["message"]))
             return self._release(receiving, refused_pause)
         if what in ("share", "disk"):
-            name = SHARE_AWAY if what == "share" else DISK_FULL
-            self.trouble.enter(name, outcome.get("message", ""), clock.monotonic(), first=1.0, limit=60.0)
+            self.miss(SHARE_AWAY if what == "share" else DISK_FULL, outcome.get("message", ""))
             return self._release(receiving, 0.5)
         if what == "input":
             return self._result_lost(receiving, outcome.get("message", ""))
@@ -222,7 +169,7 @@ class ReceiveDaemon(Daemon):
         end = describe_end(receiving.ended.get("exit"), receiving.ended.get("signal"))
         return self._failed(receiving, f"The process of receive.py ended early: {end}")
 
-    def _received(self, receiving: Receiving, marks: Marks) -> str:
+    def _received(self, receiving: Held, marks: Marks) -> str:
         """T10. Done is remembered on disk until the database has acknowledged it."""
         case = receiving.case
         if not self.database.received(case.id, receiving.token):
@@ -233,13 +180,13 @@ class ReceiveDaemon(Daemon):
         log.info("Case %s (%s) is received.", case.id, case.application)
         return "received"
 
-    def _remember_place(self, receiving: Receiving) -> None:
+    def _remember_place(self, receiving: Held) -> None:
         folder = (receiving.outcome or {}).get("folder")
         if folder:
             with contextlib.suppress(OSError):  # a full disk: the results are home all the same
                 self.places.add(str(receiving.case.id), folder)
 
-    def _failed(self, receiving: Receiving, reason: str, traceback: str = "") -> str:
+    def _failed(self, receiving: Held, reason: str, traceback: str = "") -> str:
         case = receiving.case
         tail, _ = tail_of(receiving.child.output_path if receiving.child else None)
         log.warning("Case %s (%s) could not be received: %s", case.id, case.application, reason)
@@ -255,12 +202,12 @@ class ReceiveDaemon(Daemon):
         self.database_answers()
         return f"failed: {reason}"
 
-    def _release(self, receiving: Receiving, pause: float) -> str:
+    def _release(self, receiving: Held, pause: float) -> str:
         self.database.release_result(receiving.case.id, receiving.token, pause=pause)
         self.database_answers()
         return "released"
 
-    def _result_lost(self, receiving: Receiving, reason: str) -> str:
+    def _result_lost(self, receiving: Held, reason: str) -> str:
         """T12. The result is missing or damaged although the share reads well; the input is still there."""
         self.share.probe()
         case = receiving.case
@@ -275,12 +222,12 @@ class ReceiveDaemon(Daemon):
     def _take_results(self, now: float) -> None:
         if self._free() <= 0 or not self._swept or not self.due_to_look(now):
             return
-        if not self.check_version(now) or not self.share_reads_well(now) or not self._disk_has_room(now):
+        if not self.check_version(now) or not self.share_reads_well(now) or not self.disk_has_room(now, self.journal):
             return
         if now >= self._next_pins:
             self._pins, self._next_pins = self.database.pins(), now + pins_interval
         while self._free() > 0 and not self.stop.is_set():
-            if not self._claim():
+            if not self._claim(partial(self.database.claim_result, self.party)):
                 self.more_may_wait = False
                 break
         self.database_answers()
@@ -290,21 +237,12 @@ class ReceiveDaemon(Daemon):
         reported = sum(one.ended is not None and not one.settle_after for one in self.held.values())
         return side_by_side - len(self.held) + min(reported, _reported_beside)
 
-    def _claim(self) -> bool:
-        """T9, with the question after a claim whose reply was lost."""
-        if self._asked_token is not None:
-            case, token = self.database.claimed_result(self._asked_token), self._asked_token
-            self._asked_token = None
-            if case is not None and token not in self.held:
-                self._start(case, token)
-                return True
-        token = self._asked_token = cases.new_token()
-        case = self.database.claim_result(self.party, token)
-        self._asked_token = None
-        if case is None:
-            return False
-        self._start(case, token)
-        return True
+    def _claim(self, ask: Callable[[str], Case | None]) -> bool:
+        """T9; whether there was a result to claim."""
+        claimed = self.claims.send(ask)
+        if claimed is not None:
+            self._start(*claimed)
+        return claimed is not None
 
     def _take_over(self, now: float) -> None:
         """T9. Results whose receiver gave no sign for two periods of our own clock."""
@@ -312,10 +250,7 @@ class ReceiveDaemon(Daemon):
             return
         for seen in self.observed.look(self.database.silent_receivers(self.party), now):
             if seen.token not in self.held and self._free() > 0:
-                token = cases.new_token()
-                case = self.database.take_over_result(seen, self.party, token)
-                if case is not None:
-                    self._start(case, token)
+                self._claim(partial(self.database.take_over_result, seen, self.party))
         self.database_answers()
 
     def _marks(self, case_id: Any) -> Marks:
@@ -329,8 +264,8 @@ class ReceiveDaemon(Daemon):
     def _start(self, case: Case, token: str) -> None:
         """Fetch a result and run receive.py on it in a child process."""
         work = self.work_folder / f"{case.id}-{token[:6]}"
-        receiving = Receiving(case, token, work, clock.monotonic())
-        self.held[token] = receiving
+        receiving = Held(case, token, work, clock.monotonic())
+        self.held.add(receiving)
         assert case.result is not None
         pinned = {"pinned": self._pins.get(case.application)} if self._pins else {}
         try:
@@ -357,17 +292,6 @@ class ReceiveDaemon(Daemon):
             if receiving.child is None:
                 receiving.ended = {"lost": True}
 
-    def _disk_has_room(self, now: float) -> bool:
-        if DISK_FULL not in self.trouble:
-            return True
-        if self.trouble.blocks(DISK_FULL, now):
-            return False
-        if shutil.disk_usage(self.journal).free < 1_000_000:
-            self.trouble.enter(DISK_FULL, "This computer's disk is full.", now)
-            return False
-        self.trouble.leave(DISK_FULL, "There is space again.")
-        return True
-
     # Archives that are no longer needed.
 
     def _remove_archives(self, now: float) -> None:
@@ -375,12 +299,9 @@ class ReceiveDaemon(Daemon):
         if self._removal is not None and self._removal.done():
             future, self._removal = self._removal, None
             exc = future.exception()
-            if isinstance(exc, GridComputeError):
-                self.meet(exc, now)
-            elif exc is not None:
-                log.error("Archives could not be removed; it is tried again", exc_info=exc)
             if exc is not None:
-                self._next_removal = self._next_retention = now + 5.0
+                again = self.put_off(exc, now, "Archives could not be removed")
+                self._next_removal = self._next_retention = max(again, now + 5.0)
             elif future.result() >= 1000:  # more stand behind the page that was read
                 self._next_removal = now
         if self._removal is None and now >= self._next_removal and not self._blocked(now):
@@ -436,8 +357,7 @@ class ReceiveDaemon(Daemon):
             now = clock.monotonic()
             if now > patience:
                 for receiving in self.held.values():
-                    if not receiving.ending:
-                        self._end_one(receiving, "quit")
+                    receiving.end("quit")
             self._hear_children(now)
             self._settle_ended(now)
             self.bell.wait(0.05)
