@@ -346,8 +346,21 @@ class ProcessDaemon(Daemon):
             else:
                 self._forget_folder(attempt.work)
             self.tell(events.remove_my_process(str(attempt.case.id), outcome))
+            self._count(attempt.case, outcome, now)
             if outcome != "done" or self.allowed.needs:  # it is put back, or there is room for a larger case
                 self.look_soon()
+
+    def _count(self, case: Case, outcome: str, now: float) -> None:
+        """Rule 4: failures in a row of several people's cases bench this machine for their application."""
+        if outcome == "done":
+            self.bench.succeeded(case.application)
+        elif outcome == "failed" and (seconds := self.bench.failed(case.application, case.origin_user, now)):
+            self.tell(
+                events.warning(
+                    f"Cases of several people failed with {case.application} on this machine: it takes none of them "
+                    f"for {seconds / 60:.0f} minutes. 'gridcompute log {case.id}' shows what the application said."
+                )
+            )
 
     def _settle(self, attempt: Attempt) -> str:
         """In a worker thread: the write that ends an attempt. May be called again after any expected error.
@@ -404,7 +417,6 @@ class ProcessDaemon(Daemon):
         if not self.database.complete(case.id, token, result, output=tail, place=place):
             return self._after_doubt(attempt, prepared)
         self.database_answers()
-        self.bench.succeeded(case.application)
         self._helper_losses = 0
         log.info("Case %s (%s) is processed.", case.id, case.application)
         return "done"
@@ -454,14 +466,6 @@ class ProcessDaemon(Daemon):
         if not mine:
             return "lost"
         log.warning("Case %s (%s) failed: %s", case.id, case.application, reason)
-        benched = self.bench.failed(case.application, case.origin_user, clock.monotonic())
-        if benched:
-            self.tell(
-                events.warning(
-                    f"Cases of several people failed with {case.application} on this machine: it takes none of them "
-                    f"for {benched / 60:.0f} minutes. 'gridcompute log {case.id}' shows what the application said."
-                )
-            )
         return "failed"
 
     def _hand_back(self, attempt: Attempt, *, pause: float, avoid: float) -> str:
@@ -475,8 +479,10 @@ class ProcessDaemon(Daemon):
             attempt.case.id, attempt.token, pause=pause, machine=self.party.machine, avoid=avoid
         )
         self.database_answers()
+        if not mine:
+            return "lost"
         log.info("Case %s (%s) is handed back.", attempt.case.id, attempt.case.application)
-        return "handed back" if mine else "lost"
+        return "handed back"
 
     def _keep_output(self, attempt: Attempt) -> tuple[str, dict[str, Any] | None]:
         target = output_file(self.output_folder, attempt.case.id, attempt.case.attempt)
@@ -486,10 +492,8 @@ class ProcessDaemon(Daemon):
         return tail, ({"machine": self.party.machine, "bytes": size} if size else None)
 
     def _forget_folder(self, work: Path) -> None:
-        try:
-            remove_tree(work)
-        except OSError as exc:
-            log.warning("Cannot remove the work folder %s: %s. The next start tries again.", work, exc)
+        if not remove_tree(work):
+            log.warning("Cannot remove the work folder %s: a file in it is in use. The next start tries again.", work)
 
     # What the share allows.
 
@@ -579,7 +583,7 @@ class ProcessDaemon(Daemon):
             return
         if self._leftovers is None:
             self._leftovers = list(leftovers(self.work_folder))
-        while self._leftovers:
+        while self._leftovers and not self.stop.is_set():
             self._recover_one(self._leftovers[0])
             self._leftovers.pop(0)
 
