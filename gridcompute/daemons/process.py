@@ -1,99 +1,47 @@
 """Daemon process: claims cases, supervises the child processes that run them, delivers results.
 
 Each `turn` is a list of short steps. What may be slow (the share, the write that ends an attempt) runs in a few worker
-threads beside the loop; plugin code runs in children alone. The table of what an end of an attempt means is `_settle`.
+threads beside the loop; plugin code runs in children alone. What the end of an attempt means stands in `ending`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections.abc import Iterable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from gridcompute import clock, config, events
+from gridcompute.daemons.allowed import Allowed, look_at_share
 from gridcompute.daemons.attempt import Attempt
 from gridcompute.daemons.bench import Bench
+from gridcompute.daemons.display import Display, show_interval
+from gridcompute.daemons.ending import Ending
 from gridcompute.daemons.environments import Environments
 from gridcompute.daemons.holding import Claims, Holdings
-from gridcompute.daemons.journal import Leftover, leftovers, remember_held, remember_prepared, remember_process
+from gridcompute.daemons.journal import remember_held, remember_prepared, remember_process
+from gridcompute.daemons.lending import Lending
 from gridcompute.daemons.loop import Daemon, Orders, serve
-from gridcompute.daemons.outputs import keep_output, output_file, prune_outputs, tail_of
-from gridcompute.daemons.room import Room
+from gridcompute.daemons.outputs import prune_outputs
+from gridcompute.daemons.presence import Presence
+from gridcompute.daemons.recovery import Recovery, forget_folder
+from gridcompute.daemons.room import Room, Solitude
 from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY
-from gridcompute.errors import (
-    ArchiveMissing,
-    EnvironmentMissing,
-    GridComputeError,
-    SettingsError,
-    ShareAway,
-    ShareError,
-)
-from gridcompute.grid import applications, cases, pins, settings
-from gridcompute.grid.cases import Archive, Case
-from gridcompute.grid.database import object_id
+from gridcompute.errors import GridComputeError, SettingsError, ShareAway
+from gridcompute.grid import cases
+from gridcompute.grid.cases import Case
 from gridcompute.grid.shared_folder import Prepared
 from gridcompute.machine import lent
-from gridcompute.machine.environments import Head, head_of
 from gridcompute.machine.home import Home
-from gridcompute.machine.lending import Rules, why_not_take_now, why_rest_now
-from gridcompute.machine.processes import Children, describe_end, remove_tree, wait_until_gone
+from gridcompute.machine.lending import Rules
+from gridcompute.machine.processes import Children
 
 log = logging.getLogger(__name__)
 
 _delivered_beside = 3
 """Results on their way beside which new cases are claimed; a worker thread stays free for other things."""
-
-
-_show_interval = 0.15
-"""Seconds between two of the stages of a case that are shown; nobody could read faster ones."""
-
-
-@dataclass(frozen=True)
-class Work:
-    """What the share said this machine may process, at one look."""
-
-    applications: dict[str, applications.Application] = field(default_factory=dict)
-    shared: frozenset[str] = frozenset()  # applications that another machine may process too
-    listed: bool = False  # the CSV names this machine
-    pins: pins.Pins = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # application -> why its code is not run
-    heads: dict[str, Head | str] = field(default_factory=dict)  # of applications with needs of their own
-    needs: dict[str, int] = field(default_factory=dict)  # processes for one case, of applications that want several
-
-
-class Lending:
-    """The lending rules as the daemon keeps them: looked at every other second."""
-
-    def __init__(self, rules: Rules):
-        self.rules = rules
-        self.next_look = 0.0
-        self.resting = ""
-        """Why what runs is paused."""
-        self.told = ""
-        """Why nothing is taken; what runs may go on."""
-        self._since: float | None = None
-
-    def look(self, now: float) -> None:
-        if now < self.next_look:
-            return
-        self.next_look = now + 2.0
-        self.resting = why_rest_now(self.rules)
-        self.told = self.resting or why_not_take_now(self.rules)
-        if not self.resting:
-            self._since = None
-        elif self._since is None:
-            self._since = now
-
-    def too_long(self, now: float) -> bool:
-        """Whether cases have rested so long that another machine should have them."""
-        return self._since is not None and now - self._since > config.rest_limit
 
 
 class ProcessDaemon(Daemon):
@@ -110,34 +58,30 @@ class ProcessDaemon(Daemon):
             work=self.work_folder, on_message=self._child_speaks, ready=self._ready(orders.processes)
         )
         self.wanted = orders.processes
-        self.attempts: Holdings[Attempt] = Holdings(self._settle, self.work, self.put_off)
+        self.ending = Ending(self, self.output_folder)
+        self.attempts: Holdings[Attempt] = Holdings(self.ending.settle, self.work, self.put_off)
+        self.display = Display(self.attempts, self.tell, self.work, watched=bool(orders.options.get("watched")))
         self.claims = Claims(lambda token: self.database.claimed(token))
-        self.allowed = Work()
+        self.allowed = Allowed()
         self.environments = Environments(home.path, self.tell, self.look_soon)
         self.bench = Bench()
-        self._looked: Future[Work] | None = None
+        self._looked: Future[Allowed] | None = None
         self._next_share_look = 0.0
         self._seen_share = False
-        self._alone_since: float | None = None
-        self._next_look_for_lone = 0.0
+        self._solitude = Solitude()
         self._room = Room()
         self._softgrid_folder = home.softgrid
         self._for_softgrid = 0  # processes that joined softgrids hold
         self._told_of_softgrid = ""
         self._next_look_at_softgrid = 0.0
-        self._helper_losses = 0
         self._next_roll_call = 0.0
-        self._leftovers: list[Leftover] | None = None
+        self.recovery = Recovery(self, self.work_folder)
         self._activity: tuple[int, int] | None = None
         self._left_to_others: list[str] = []
         self._asked_to_terminate = False
         self._next_prune = 0.0
         self._lending = Lending(Rules.of(orders.options.get("rules")))
-        self._presence: tuple[Any, ...] = ()
-        self._next_presence = 0.0
-        self._telling: Future[None] | None = None
-        self._next_usage = 0.0
-        self._used: dict[str, tuple[float, float]] = {}  # token -> moment, CPU seconds
+        self.presence = Presence(self)
 
     @staticmethod
     def _ready(wanted: int) -> int:
@@ -153,7 +97,7 @@ class ProcessDaemon(Daemon):
         self._obey(now)
         self._hear_children(now)
         self._drop_lost()
-        self._show_stages(now)
+        self.display.show_stages(now)
         self._end_overtime(now)
         self._keep_rules(now)
         self._look_at_softgrids(now)
@@ -166,7 +110,7 @@ class ProcessDaemon(Daemon):
         self._expire_leases(now)
         self._report()
         self._say_present(now)
-        self._measure(now)
+        self.display.measure(now)
         looking = self._free() > 0
         return min(self.rest(now, looking=looking), self._soonest(now))
 
@@ -177,7 +121,7 @@ class ProcessDaemon(Daemon):
             if attempt.ended is not None and attempt.settling is None:
                 moments.append(attempt.settle_after)
             if attempt.unshown and attempt.ended is None:
-                moments.append(attempt.shown + _show_interval)
+                moments.append(attempt.shown + show_interval)
             if attempt.time_limit is not None and not attempt.paused and not attempt.ending:
                 moments.append(now + attempt.time_limit - attempt.run_time(now) + 0.01)
         return max(0.01, min(moments) - now)
@@ -218,7 +162,7 @@ class ProcessDaemon(Daemon):
                     attempt.resume(now)
                 else:
                     attempt.end("terminated")
-                self._show(attempt)
+                self.display.show(attempt)
 
     # Children.
 
@@ -237,7 +181,7 @@ class ProcessDaemon(Daemon):
                 self._tell_progress(attempt, message, now)
             elif kind == "waits":
                 name = DISK_FULL if message["for"] == "disk" else SHARE_AWAY
-                self._own_trouble(name, attempt, message["message"])
+                self.ending.miss(name, attempt, message["message"])
             elif kind == "outcome":
                 self._hear_outcome(attempt, message)
             elif kind == "ended":
@@ -293,10 +237,10 @@ class ProcessDaemon(Daemon):
                 continue
             if not fits and not attempt.paused:
                 attempt.pause(now)
-                self._show(attempt)
+                self.display.show(attempt)
             elif fits and attempt.paused and not attempt.held:
                 attempt.resume(now)
-                self._show(attempt)
+                self.display.show(attempt)
             self._return_squeezed(attempt, number, now)
         if self.wanted == 0 and alive and not self._asked_to_terminate:
             self._asked_to_terminate = True
@@ -341,10 +285,10 @@ class ProcessDaemon(Daemon):
 
     def _settle_ended(self, now: float) -> None:
         for attempt, outcome in self.attempts.settle_ended(now):
-            if attempt.part_left and self._leftovers is not None:
-                self._leftovers.append(attempt.leftover())  # before the next claim, or at the next start
+            if attempt.part_left:
+                self.recovery.add(attempt.leftover())
             else:
-                self._forget_folder(attempt.work)
+                forget_folder(attempt.work)
             self.tell(events.remove_my_process(str(attempt.case.id), outcome))
             self._count(attempt.case, outcome, now)
             if outcome != "done" or self.allowed.needs:  # it is put back, or there is room for a larger case
@@ -361,139 +305,6 @@ class ProcessDaemon(Daemon):
                     f"for {seconds / 60:.0f} minutes. 'gridcompute log {case.id}' shows what the application said."
                 )
             )
-
-    def _settle(self, attempt: Attempt) -> str:
-        """In a worker thread: the write that ends an attempt. May be called again after any expected error.
-
-        Returns done, failed, handed back or lost. Rule 4 decides who pays: the application for what it did, nobody
-        for a quit, a lost helper, the share, the disk.
-        """
-        outcome = attempt.outcome or {}
-        what = outcome.get("outcome")
-        if attempt.ending == "lost":
-            return self._throw_away(attempt)
-        if what == "done":
-            return self._deliver(attempt, Prepared(**outcome["prepared"]))
-        if attempt.ending in ("quit", "terminated"):
-            avoid = config.avoid_time if attempt.ending == "terminated" else 0.0
-            return self._hand_back(attempt, pause=0.0, avoid=avoid if attempt.avoid else 0.0)
-        if attempt.ending == "time limit":
-            assert attempt.time_limit is not None
-            return self._fail(attempt, f"process.py took longer than its time limit of {attempt.time_limit:g} s")
-        if what in ("share", "disk"):
-            self._own_trouble(SHARE_AWAY if what == "share" else DISK_FULL, attempt, outcome.get("message", ""))
-            # A share is away for most machines at once: whoever sees it first goes on, or the case waits for nobody.
-            avoid = attempt.avoid if what == "disk" else min(attempt.avoid, config.share_avoid_time)
-            return self._hand_back(attempt, pause=0.5, avoid=avoid)
-        if what == "refused":  # changed since the last look at the share, which soon says so
-            log.warning("%s", outcome.get("message", ""))
-            return self._hand_back(attempt, pause=1.0, avoid=config.avoid_time)
-        if what in ("failed", "input", "internal"):
-            return self._fail(attempt, outcome.get("message", what), outcome.get("traceback", ""))
-        assert attempt.ended is not None
-        if attempt.ended.get("lost"):
-            self._helper_losses += 1  # a helper that breaks at every start must not claim and give back for ever
-            return self._hand_back(attempt, pause=min(0.05 * 2**self._helper_losses, 60.0), avoid=0.0)
-        end = describe_end(attempt.ended.get("exit"), attempt.ended.get("signal"))
-        return self._fail(attempt, f"The process of the case ended without a result: {end}")
-
-    def _own_trouble(self, name: str, attempt: Attempt, message: str) -> None:
-        """The disk must have room for the case's input, its files and its result."""
-        size = attempt.case.input.size if attempt.case.input is not None else 0
-        self.miss(name, message, needed=3 * size + 1_000_000 if name == DISK_FULL else 0)
-
-    def _deliver(self, attempt: Attempt, prepared: Prepared) -> str:
-        """Publish the result and complete the case; the token is asked for just before the rename."""
-        case, token = attempt.case, attempt.token
-        if not self.database.holds(case.id, token):
-            return self._after_doubt(attempt, prepared)
-        try:
-            self.share.publish(prepared)
-        except ArchiveMissing as exc:  # somebody cleaned the share: the case is done again, nobody pays
-            log.warning("The finished result of case %s is gone: %s", case.id, exc)
-            return self._hand_back(attempt, pause=1.0, avoid=0.0)
-        tail, place = self._keep_output(attempt)
-        result = Archive(prepared.path, prepared.size, prepared.sha256)
-        if not self.database.complete(case.id, token, result, output=tail, place=place):
-            return self._after_doubt(attempt, prepared)
-        self.database_answers()
-        self._helper_losses = 0
-        log.info("Case %s (%s) is processed.", case.id, case.application)
-        return "done"
-
-    def _after_doubt(self, attempt: Attempt, prepared: Prepared) -> str:
-        """The token is no longer ours: either our completion had gone through, or the result is thrown away."""
-        now = self.database.case(attempt.case.id)
-        if now is not None and now.result_token == attempt.token:
-            return "done"
-        return self._throw_away(attempt, prepared, named=now)
-
-    def _throw_away(self, attempt: Attempt, prepared: Prepared | None = None, named: Case | None = None) -> str:
-        """Delete what this attempt made and no case names; nothing is written to the database."""
-        if prepared is None and attempt.outcome and attempt.outcome.get("outcome") == "done":
-            prepared = Prepared(**attempt.outcome["prepared"])
-            named = self.database.case(attempt.case.id)
-        if prepared is not None and not (named and named.result and named.result.path == prepared.path):
-            self.share.discard(prepared)
-            self.share.remove(prepared.path)
-        else:
-            self._discard_part(attempt)
-        return "lost"
-
-    def _discard_part(self, attempt: Attempt) -> None:
-        """Remove a result that was cut off while it was written."""
-        self.share.discard_part("Results", attempt.case.origin_user, attempt.case.origin_machine, attempt.stem)
-
-    def _fail(self, attempt: Attempt, reason: str, traceback: str = "") -> str:
-        """T5: the application failed; output and traceback are kept."""
-        self._discard_part(attempt)
-        case = attempt.case
-        tail, place = self._keep_output(attempt)
-        mine = self.database.fail(
-            case.id,
-            attempt.token,
-            f"{case.application} on {self.party.machine}: {reason}"[:2000],
-            machine=self.party.machine,
-            user=self.party.user,
-            attempts=attempt.attempts,
-            pause=min(config.retry_pause * 2**case.failures, config.retry_pause_limit),
-            avoid=attempt.avoid,
-            traceback=traceback[-16_000:],
-            output=tail,
-            place=place,
-        )
-        self.database_answers()
-        if not mine:
-            return "lost"
-        log.warning("Case %s (%s) failed: %s", case.id, case.application, reason)
-        return "failed"
-
-    def _hand_back(self, attempt: Attempt, *, pause: float, avoid: float) -> str:
-        """T6: give the case back, nothing counted; the end of its processes is confirmed."""
-        try:
-            self._discard_part(attempt)
-            attempt.part_left = False
-        except ShareError:  # others need not wait for the share to be there for this machine
-            attempt.part_left = True
-        mine = self.database.hand_back(
-            attempt.case.id, attempt.token, pause=pause, machine=self.party.machine, avoid=avoid
-        )
-        self.database_answers()
-        if not mine:
-            return "lost"
-        log.info("Case %s (%s) is handed back.", attempt.case.id, attempt.case.application)
-        return "handed back"
-
-    def _keep_output(self, attempt: Attempt) -> tuple[str, dict[str, Any] | None]:
-        target = output_file(self.output_folder, attempt.case.id, attempt.case.attempt)
-        if attempt.child is not None:
-            keep_output(attempt.child.output_path, target)
-        tail, size = tail_of(target)
-        return tail, ({"machine": self.party.machine, "bytes": size} if size else None)
-
-    def _forget_folder(self, work: Path) -> None:
-        if not remove_tree(work):
-            log.warning("Cannot remove the work folder %s: a file in it is in use. The next start tries again.", work)
 
     # What the share allows.
 
@@ -515,47 +326,10 @@ class ProcessDaemon(Daemon):
             self._next_share_look = now + (10.0 if self._seen_share else 1.0)
             self._looked = self.work(self._look_at_share)
 
-    def _look_at_share(self) -> Work:
-        table = self.share.read_software()
-        mine = settings.software_of(table, self.party.machine)
-        scan = applications.scan(self.share.applications_path)
-        allowed = {name: one for name, one in scan.applications.items() if one.process and name in (mine or ())}
-        others = frozenset(
-            name
-            for machine, names in table.items()
-            if machine.casefold() != self.party.machine.casefold()
-            for name in names
-        )
-        pinned = self.database.pins()
-        refused = {name: why for name, one in allowed.items() if (why := self._refusal(one, pinned))}
-        allowed = {name: one for name, one in allowed.items() if name not in refused}
-        heads = {name: head for name, one in allowed.items() if (head := self._head_of(one)) is not None}
-        return Work(allowed, others, mine is not None, pinned, refused, heads, self._needs_of(allowed))
+    def _look_at_share(self) -> Allowed:
+        return look_at_share(self.share, self.database.pins(), self.party.machine)
 
-    def _head_of(self, application: applications.Application) -> Head | str | None:
-        """What process.py declares at its head, or what is wrong with it; None where it has none."""
-        try:
-            return head_of(application.path)
-        except EnvironmentMissing as exc:
-            return f"The application '{application.name}' can't be processed: {exc}"
-        except OSError as exc:
-            raise ShareAway(f"Cannot read the application in {application.path}: {exc}. It is waited for.") from exc
-
-    def _refusal(self, application: applications.Application, pinned: pins.Pins) -> str:
-        try:
-            return pins.refusal(application.name, application.path, pinned)
-        except OSError as exc:
-            raise ShareAway(f"Cannot read the application in {application.path}: {exc}. It is waited for.") from exc
-
-    def _needs_of(self, names: Iterable[str]) -> dict[str, int]:
-        """Processes for one case, where an application wants more than one."""
-        needs = {}
-        for name in names:
-            with contextlib.suppress(SettingsError):  # each of its cases will tell
-                needs[name] = self.share.read_application_settings(name).processes
-        return {name: number for name, number in needs.items() if number > 1}
-
-    def _allow(self, work: Work) -> None:
+    def _allow(self, work: Allowed) -> None:
         if not self._seen_share:
             names = ", ".join(sorted(work.applications)) or "no application"
             log.info("This machine (%s) may process: %s.", self.party.machine, names)
@@ -578,48 +352,12 @@ class ProcessDaemon(Daemon):
     # What earlier daemons left.
 
     def _recover(self, now: float) -> None:
-        """Once, before the first claim: deliver results that are still ours, remove what no case names."""
-        if self.trouble.blocks(DATABASE_AWAY, now) or self.trouble.blocks(SHARE_AWAY, now):
-            return
-        if self._leftovers is None:
-            self._leftovers = list(leftovers(self.work_folder))
-        while self._leftovers and not self.stop.is_set():
-            self._recover_one(self._leftovers[0])
-            self._leftovers.pop(0)
-
-    def _recover_one(self, left: Leftover) -> None:
-        if left.pid is not None:
-            wait_until_gone(left.pid, 5.0)
-        if left.token and not (left.prepared and self._deliver_late(left)):
-            if left.prepared:
-                self.share.discard(left.prepared)
-                if left.prepared.path not in self.database.named_archives([left.prepared.path]):
-                    self.share.remove(left.prepared.path)
-            self.share.discard_part("Results", left.user, left.machine, f"{left.case_id}-{left.attempt}")
-        self._forget_folder(left.work)
-
-    def _deliver_late(self, left: Leftover) -> bool:
-        """A result that was finished before the crash and whose token still holds."""
-        assert left.prepared is not None
-        case_id = object_id(left.case_id)
-        if not self.database.holds(case_id, left.token):
-            return False
-        try:
-            self.share.publish(left.prepared)
-        except ShareAway:
-            raise
-        except ShareError as exc:
-            log.warning("The finished result of case %s could not be delivered: %s", left.case_id, exc)
-            return False
-        result = Archive(left.prepared.path, left.prepared.size, left.prepared.sha256)
-        done = self.database.complete(case_id, left.token, result)
-        if done:
-            log.info("The result of case %s, finished before the last end, is delivered.", left.case_id)
-        return done
+        if not (self.trouble.blocks(DATABASE_AWAY, now) or self.trouble.blocks(SHARE_AWAY, now)):
+            self.recovery.run()
 
     def _call_the_roll(self, now: float) -> None:
         """Hard case 4: a case held under this installation's name that does not run here goes back, uncounted."""
-        if now < self._next_roll_call or self._leftovers or self.trouble.blocks(DATABASE_AWAY, now):
+        if now < self._next_roll_call or self.recovery.pending or self.trouble.blocks(DATABASE_AWAY, now):
             return
         for case in self.database.under_name_of(self.party.installation):
             token = case.token or ""
@@ -639,7 +377,13 @@ class ProcessDaemon(Daemon):
 
     def _take_cases(self, now: float) -> None:
         free = self._free()
-        if free <= 0 or self._lending.told or not self._seen_share or self._leftovers or not self.due_to_look(now):
+        if (
+            free <= 0
+            or self._lending.told
+            or not self._seen_share
+            or self.recovery.pending
+            or not self.due_to_look(now)
+        ):
             return
         if (
             not self.check_version(now)
@@ -696,16 +440,8 @@ class ProcessDaemon(Daemon):
         """Rule 4: a case that took machines down runs alone; the machine is emptied for one that has waited a while."""
         if any(attempt.case.alone for attempt in self.attempts.values()):
             return True
-        if not self.attempts:
-            self._alone_since = None
-            return False
-        if now >= self._next_look_for_lone:
-            self._next_look_for_lone = now + 2.0
-            if not self.database.must_run_alone(self.party, claimable):
-                self._alone_since = None
-            elif self._alone_since is None:
-                self._alone_since = now
-        return self._alone_since is not None and now - self._alone_since > 5.0
+        asks = bool(self.attempts)
+        return self._solitude.is_made(asks, lambda: self.database.must_run_alone(self.party, claimable), now)
 
     def _claim(self, claimable: list[str]) -> Attempt | None:
         """T2."""
@@ -773,8 +509,7 @@ class ProcessDaemon(Daemon):
             attempt.outcome = {"outcome": "disk", "message": message}
             if attempt.child is None:
                 attempt.ended = {"lost": True}
-        attempt.shown = now
-        self.tell(events.add_my_process(self._row(attempt)))
+        self.display.add(attempt)
         return attempt
 
     # Leases of others.
@@ -792,33 +527,6 @@ class ProcessDaemon(Daemon):
 
     # What the front end shows.
 
-    def _row(self, attempt: Attempt) -> dict[str, Any]:
-        case = attempt.case
-        return {
-            "id": str(case.id),
-            "pid": attempt.child.pid if attempt.child else None,
-            "application": case.application,
-            "origin": f"{case.origin_user} on {case.origin_machine}",
-            "attempt": case.attempt,
-            "status": self._status(attempt),
-        }
-
-    @staticmethod
-    def _status(attempt: Attempt) -> str:
-        if attempt.ending:
-            return "ending"
-        return "paused" if attempt.paused else attempt.stage
-
-    def _show_stages(self, now: float) -> None:
-        """Tell of stages that last long enough to be seen."""
-        for attempt in self.attempts.values():
-            if attempt.unshown and attempt.ended is None and now - attempt.shown >= _show_interval:
-                self._show(attempt)
-
-    def _show(self, attempt: Attempt) -> None:
-        attempt.shown, attempt.unshown = clock.monotonic(), False
-        self.tell(events.change_my_process(str(attempt.case.id), status=self._status(attempt)))
-
     def _report(self) -> None:
         left = sorted({*self.allowed.refused, *self.environments.failed()})
         if left != self._left_to_others:
@@ -829,43 +537,9 @@ class ProcessDaemon(Daemon):
             self._activity = activity
             self.tell(events.activity(self.name, running=activity[0], waiting=activity[1]))
 
-    def _measure(self, now: float) -> None:
-        """For a window: what each case uses of processor and memory, every two seconds."""
-        if not self.orders.options.get("watched") or not self.attempts or now < self._next_usage:
-            return
-        self._next_usage = now + 2.0
-        self.work(self._tell_usage, now)
-
-    def _tell_usage(self, now: float) -> None:
-        seen: dict[str, tuple[float, float]] = {}
-        for token, attempt in list(self.attempts.items()):
-            if attempt.child is None or attempt.ended is not None:
-                continue
-            usage = attempt.child.usage()
-            seen[token] = (now, usage.cpu)
-            before, cpu = self._used.get(token, (now, usage.cpu))
-            share = max(0.0, usage.cpu - cpu) / (now - before) if now > before else 0.0
-            self.tell(events.change_my_process(str(attempt.case.id), cpu=share, memory=usage.memory))
-        self._used = seen
-
     def _say_present(self, now: float) -> None:
-        """For everybody's windows: this machine is there, and what it offers. Each period, and soon after a change."""
-        if self.trouble.blocks(DATABASE_AWAY, now) or (self._telling is not None and not self._telling.done()):
-            return
         offered = 0 if self._lending.told else self.wanted
-        presence = (offered, self.wanted - self._free(), tuple(sorted(self.allowed.applications)))
-        if now < self._next_presence and (
-            presence == self._presence or now < self._next_presence - self.settings.heartbeat_frequency + 2.0
-        ):
-            return
-        self._presence, self._next_presence = presence, now + self.settings.heartbeat_frequency
-        self._telling = self.work(self._write_presence, *presence)
-
-    def _write_presence(self, offered: int, busy: int, names: tuple[str, ...]) -> None:
-        try:
-            self.database.say_present(self.party, offered=offered, busy=busy, applications=names)
-        except GridComputeError as exc:  # a courtesy to the others; the next beat meets the trouble by name
-            log.debug("The presence of this machine was not written: %s", exc)
+        self.presence.say(now, offered, self.wanted - self._free(), self.allowed.applications)
 
     # The end.
 
@@ -888,9 +562,7 @@ class ProcessDaemon(Daemon):
         self.environments.close()
         self.children.close(max(0.0, deadline - clock.monotonic()) and 0.5)
         if DATABASE_AWAY not in self.trouble and clock.monotonic() < deadline:
-            leaving = self.work(self._write_presence, 0, 0, self._presence[2] if self._presence else ())
-            with contextlib.suppress(FutureTimeout):
-                leaving.result(0.5)
+            self.presence.leave()
 
 
 def run_daemon_process(orders: Orders, connection: Connection) -> None:

@@ -59,6 +59,16 @@ class FakeChildren:
         pass
 
 
+class Told:
+    """The daemon's end of the pipe to its front end; `events` is what came through."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+
+    def send(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+
+
 @pytest.fixture
 def grid(make_grid) -> Grid:
     return make_grid(heartbeat_frequency="1", heartbeat_dead="4")
@@ -96,10 +106,9 @@ def make_daemon(grid, tmp_path):
         home = Home(tmp_path / f"home of {machine}")
         server = Server(folder=str(grid.root), machine=machine, home=home)
         orders = Orders(str(grid.root), grid.settings, server.party, str(home.path), processes)
-        daemon = kind(orders, children=FakeChildren())
-        daemon.told = []
-        daemon.tell = daemon.told.append
-        daemon.trouble._tell = daemon.tell
+        pipe = Told()
+        daemon = kind(orders, pipe, children=FakeChildren())
+        daemon.told = pipe.events
         made.append(daemon)
         return daemon
 
