@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,7 @@ class Attempt(Held):
     shown: float = 0.0  # monotonic moment at which its status was last shown
     unshown: bool = False  # it has changed since
     progress: dict[str, Any] = field(default_factory=dict)
+    telling: Future[None] | None = None  # the write of progress that is under way
     part_left: bool = False  # a result that was cut off may lie on the share, which is away
 
     @property

@@ -27,6 +27,7 @@ class Display:
     ):
         self._attempts, self._tell, self._work, self._watched = attempts, tell, work, watched
         self._next_usage = 0.0
+        self._measuring: Future[None] | None = None
         self._used: dict[str, tuple[float, float]] = {}  # token -> moment, CPU seconds
 
     def add(self, attempt: Attempt) -> None:
@@ -65,8 +66,10 @@ class Display:
         """For a window: what each case uses of processor and memory, every two seconds."""
         if not self._watched or not self._attempts or now < self._next_usage:
             return
+        if self._measuring is not None and not self._measuring.done():
+            return
         self._next_usage = now + 2.0
-        self._work(self._tell_usage, now)
+        self._measuring = self._work(self._tell_usage, now)
 
     def _tell_usage(self, now: float) -> None:
         seen: dict[str, tuple[float, float]] = {}

@@ -32,19 +32,27 @@ def _remember(work: Path, line: dict[str, Any]) -> None:
 
 
 def remember_held(work: Path, case: Case, token: str) -> None:
-    """Write down what the folder `work` is for."""
+    """Write down what the folder `work` is for. Raises OSError: without that no work begins there."""
     origin = {"user": case.origin_user, "machine": case.origin_machine}
     _remember(work, {"case": str(case.id), "token": token, "attempt": case.attempt, **origin})
 
 
 def remember_process(work: Path, pid: int | None) -> None:
-    """Write down which process works there."""
-    _remember(work, {"pid": pid})
+    """Write down which process works there; where that fails, the work goes on."""
+    _try_to_remember(work, {"pid": pid})
 
 
 def remember_prepared(work: Path, prepared: Prepared) -> None:
-    """Write down the finished result, before it gets its final name."""
-    _remember(work, {"prepared": prepared._asdict()})
+    """Write down the finished result, before it gets its final name; where that fails, the work goes on."""
+    _try_to_remember(work, {"prepared": prepared._asdict()})
+
+
+def _try_to_remember(work: Path, line: dict[str, Any]) -> None:
+    """A full disk is no reason to end a case that runs; after a crash its result would be computed again."""
+    try:
+        _remember(work, line)
+    except OSError as exc:
+        log.warning("Cannot write into the journal in %s: %s. The case goes on.", work, exc)
 
 
 @dataclass(frozen=True)

@@ -196,16 +196,16 @@ class ProcessDaemon(Daemon):
     def _tell_progress(self, attempt: Attempt, message: dict[str, Any], now: float) -> None:
         attempt.progress = {"fraction": message.get("fraction", 0.0), "text": message.get("text", "")}
         self.tell(events.change_my_process(str(attempt.case.id), **attempt.progress))
-        if now - attempt.told >= 2.0 and DATABASE_AWAY not in self.trouble:
+        due = now - attempt.told >= 2.0 and DATABASE_AWAY not in self.trouble
+        if due and (attempt.telling is None or attempt.telling.done()):
             attempt.told = now
-            progress = attempt.progress
-            self.work(self._write_progress, attempt.case.id, attempt.token, progress["fraction"], progress["text"])
+            attempt.telling = self.work(self._write_progress, attempt)
 
-    def _write_progress(self, case_id: Any, token: str, fraction: float, text: str) -> None:
+    def _write_progress(self, attempt: Attempt) -> None:
         try:
-            self.database.tell_progress(case_id, token, fraction, text)
+            self.database.tell_progress(attempt.case.id, attempt.token, **attempt.progress)
         except GridComputeError as exc:  # progress is a courtesy; the next beat meets the trouble by name
-            log.debug("The progress of case %s was not written: %s", case_id, exc)
+            log.debug("The progress of case %s was not written: %s", attempt.case.id, exc)
 
     # Ownership.
 
@@ -453,6 +453,8 @@ class ProcessDaemon(Daemon):
             return None
         case, token = claimed
         if self._lease_may_be_over(sent) and not self.database.holds(case.id, token):
+            return None
+        if case.application not in self.allowed.applications:  # claimed before the share was read anew: the roll tells
             return None
         return self._start(case, token)
 

@@ -23,7 +23,7 @@ from gridcompute.daemons.journal import leftovers, remember_held, remember_proce
 from gridcompute.daemons.loop import Daemon, Orders, serve
 from gridcompute.daemons.marks import Marks
 from gridcompute.daemons.outputs import tail_of
-from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY
+from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, SHARE_AWAY
 from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Case, Party
@@ -189,8 +189,7 @@ class ReceiveDaemon(Daemon):
     def _failed(self, receiving: Held, reason: str, traceback: str = "") -> str:
         case = receiving.case
         tail, _ = tail_of(receiving.child.output_path if receiving.child else None)
-        log.warning("Case %s (%s) could not be received: %s", case.id, case.application, reason)
-        self.database.receive_failed(
+        mine = self.database.receive_failed(
             case.id,
             receiving.token,
             reason[:2000],
@@ -200,6 +199,9 @@ class ReceiveDaemon(Daemon):
             output=tail,
         )
         self.database_answers()
+        if not mine:
+            return "lost"
+        log.warning("Case %s (%s) could not be received: %s", case.id, case.application, reason)
         return f"failed: {reason}"
 
     def _release(self, receiving: Held, pause: float) -> str:
@@ -220,17 +222,21 @@ class ReceiveDaemon(Daemon):
     # Claims.
 
     def _take_results(self, now: float) -> None:
-        if self._free() <= 0 or not self._swept or not self.due_to_look(now):
+        if self._free() <= 0 or not self._swept or not self.due_to_look(now) or not self._may_begin(now):
             return
-        if not self.check_version(now) or not self.share_reads_well(now) or not self.disk_has_room(now, self.journal):
-            return
-        if now >= self._next_pins:
-            self._pins, self._next_pins = self.database.pins(), now + pins_interval
         while self._free() > 0 and not self.stop.is_set():
             if not self._claim(partial(self.database.claim_result, self.party)):
                 self.more_may_wait = False
                 break
         self.database_answers()
+
+    def _may_begin(self, now: float) -> bool:
+        """Whether receiving may begin: this version is allowed, share and disk are there, and the pins are known."""
+        if not self.check_version(now) or not self.share_reads_well(now) or not self.disk_has_room(now, self.journal):
+            return False
+        if now >= self._next_pins:
+            self._pins, self._next_pins = self.database.pins(), now + pins_interval
+        return True
 
     def _free(self) -> int:
         """How many results may be claimed: one that is only to be reported leaves its place to another."""
@@ -246,10 +252,10 @@ class ReceiveDaemon(Daemon):
 
     def _take_over(self, now: float) -> None:
         """T9. Results whose receiver gave no sign for two periods of our own clock."""
-        if not self.due_to_observe(now) or REFUSED in self.trouble or self._free() <= 0:
+        if not self.due_to_observe(now) or self._free() <= 0:
             return
         for seen in self.observed.look(self.database.silent_receivers(self.party), now):
-            if seen.token not in self.held and self._free() > 0:
+            if seen.token not in self.held and self._free() > 0 and self._may_begin(now):
                 self._claim(partial(self.database.take_over_result, seen, self.party))
         self.database_answers()
 

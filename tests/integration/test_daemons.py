@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from gridcompute.daemons.leases import ObservedLeases
 from gridcompute.daemons.loop import Orders
 from gridcompute.daemons.process import ProcessDaemon
 from gridcompute.daemons.receive import ReceiveDaemon
-from gridcompute.daemons.trouble import DATABASE_AWAY
+from gridcompute.daemons.trouble import DATABASE_AWAY, SHARE_AWAY
 from gridcompute.errors import DatabaseAway
 from gridcompute.grid.cases import Archive, Party, new_token
 from gridcompute.grid.database import Database, Observed, object_id
@@ -179,6 +181,72 @@ def test_a_claim_that_was_answered_too_late_begins_no_work_for_which_another_has
     Clock(daemon).until(lambda: database.case(object_id(case_id)).token == "of another", "another has the case")
 
     assert daemon.attempts == {} and daemon.children.started == []
+
+
+def test_a_claim_whose_reply_was_lost_is_given_back_if_its_application_went_away_meanwhile(
+    submit, make_daemon, database, monkeypatch
+):
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    claim = daemon.database.claim
+
+    def without_a_reply(*arguments, **options):
+        claimed = claim(*arguments, **options)
+        if claimed is None:
+            return None
+        daemon.allowed = replace(daemon.allowed, applications={})
+        raise DatabaseAway("Cannot claim a case: the reply was lost.")
+
+    monkeypatch.setattr(daemon.database, "claim", without_a_reply)
+    clock = Clock(daemon)
+    clock.until(lambda: status(database, case_id) == "processing", "the case is claimed")
+    monkeypatch.undo()
+
+    clock.until(lambda: status(database, case_id) == "to process", "it goes back")
+
+    assert daemon.children.started == [] and "log_file_only" not in [one["type"] for one in daemon.told]
+
+
+def test_a_journal_on_a_full_disk_loses_no_message_of_a_child(submit, make_daemon, database, tmp_path):
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+    journal = Path(child.job["work"]) / "journal.jsonl"
+    journal.unlink()
+    journal.mkdir()  # no line can be added, as on a disk without space
+
+    said = [
+        {"kind": "stage", "stage": "fetch"},
+        {"kind": "outcome", "outcome": "failed", "message": "it failed", "traceback": ""},
+        {"kind": "ended", "exit": 0, "signal": None},
+    ]
+    daemon.children.says += [(child, message) for message in said]
+
+    clock.until(lambda: not daemon.attempts, "the attempt is settled")
+    assert database.case(object_id(case_id)).failures == 1
+
+
+def test_progress_waits_for_the_progress_before_it_and_the_newest_is_written(submit, make_daemon, database):
+    """A share that hangs holds up the threads beside the loop; what is put off there must not pile up."""
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+    shares = threading.Event()
+    hanging = [daemon.work(shares.wait) for _ in range(4)]
+
+    for tenth in range(1, 10):
+        daemon.children.says.append((child, {"kind": "progress", "fraction": tenth / 10, "text": f"{tenth} of 10"}))
+        clock.turn(3.0)
+    waiting = daemon._pool._work_queue.qsize()
+    shares.set()
+
+    assert waiting <= 3, "one progress, one sign of life, one look at the share"
+    assert all(one.result(20.0) for one in hanging)
+    clock.until(lambda: (database.case(object_id(case_id)).progress or {}).get("text") == "9 of 10", "it is written")
 
 
 def test_no_more_cases_are_claimed_than_processes_are_lent(submit, make_daemon):
@@ -632,3 +700,36 @@ def test_a_receiver_that_lost_its_claim_ends_the_child_and_writes_nothing(proces
     clock.until(lambda: token not in daemon.held, "it is settled")
     case = database.case(object_id(processed))
     assert case.status == "processed" and case.receiver["token"] == "another's" and case.receive_failures == 0
+
+
+def test_a_failure_of_receiving_what_another_receives_by_now_is_not_told(processed, make_daemon, database):
+    daemon = make_daemon(ReceiveDaemon, machine="PC-3")
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+    database._cases.update_one({"_id": object_id(processed)}, {"$set": {"receiver.token": "another's"}})
+
+    outcome = {"kind": "outcome", "outcome": "failed", "message": "no room", "traceback": ""}
+    daemon.children.says += [(child, outcome), (child, {"kind": "ended", "exit": 0, "signal": None})]
+
+    clock.until(lambda: not daemon.held, "it is settled")
+    assert [one for one in daemon.told if one["type"] == "case failed"] == []
+
+
+def test_nothing_is_taken_over_while_the_share_is_away(processed, make_daemon, database):
+    daemon = make_daemon(ReceiveDaemon, machine="PC-3")
+    other = make_daemon(ReceiveDaemon, machine="PC-3")
+    assert database.claim_result(other.party, "of a receiver that is gone") is not None
+    past = [{"$set": {"receiver.lease_until": {"$subtract": ["$$NOW", 60_000]}}}]
+    database._cases.update_one({"_id": object_id(processed)}, past)
+    clock = Clock(daemon)
+    away = daemon.share.root.with_name("away")
+
+    daemon.share.root.rename(away)
+    daemon.trouble.enter(SHARE_AWAY, "The shared folder is away.", clock.now)
+    for _ in range(6):
+        clock.turn(0.6)
+    assert daemon.children.started == [] and SHARE_AWAY in daemon.trouble
+    away.rename(daemon.share.root)
+
+    clock.until(lambda: daemon.children.started, "it is taken over")
