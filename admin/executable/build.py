@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from admin.executable import definition, measure, single_file
@@ -47,6 +48,10 @@ def run() -> None:
 def finish(folder: Path) -> None:
     """Leave out what cx_Freeze brings without need, add the licences, make the single file, print the figures."""
     shutil.rmtree(folder / "share" / "zoneinfo" / "right", ignore_errors=True)  # with leap seconds: nobody reads these
+    if sys.platform == "win32":
+        add_runtime(folder, definition.runtime_of_windows())
+    elif sys.platform == "darwin":
+        write_mac_icon(definition.mac_icon)
     write_licences(folder)
     figures = measure.figures(folder)
     if sys.platform.startswith("linux"):
@@ -55,6 +60,24 @@ def finish(folder: Path) -> None:
         print(f"{archive} is the same in one file")
     print(f"{folder} holds the program: {definition.window_name} and {definition.console_name}")
     measure.show(figures)
+
+
+def add_runtime(folder: Path, files: Sequence[Path]) -> None:
+    """Copy the C runtime of Windows beside the programs; ends the program where this Python has none to copy."""
+    if not files:
+        sys.exit(
+            f"There is no vcruntime140.dll in {sys.base_prefix}; few computers start the executable without it. "
+            "Build it with the Python of python.org."
+        )
+    for file in files:
+        shutil.copy2(file, folder)
+
+
+def write_mac_icon(target: Path) -> None:
+    from PIL import Image
+
+    with Image.open(definition.top / "gridcompute" / "gui" / "icon.png") as picture:
+        picture.save(target)
 
 
 def write_licences(folder: Path) -> None:

@@ -27,6 +27,9 @@ upgrade_code = "{5B1E0F0C-6A0B-4E0B-9E0E-0C2B6B7C9D11}"
 carried_extras = ("keyring", "uv")
 """Extras of the project that are inside; the others are for those who have Python."""
 
+mac_icon = folder.parent / "icon.icns"
+"""The icon in the form of macOS, which the build makes of icon.png."""
+
 left_out_of_library = {"antigravity", "ensurepip", "idlelib", "test", "this", "turtledemo"}
 """Top-level names of the standard library that no application needs: games, tests, an editor, pip itself."""
 
@@ -141,6 +144,15 @@ def sources_that_travel() -> list[tuple[Path, str]]:
     return [(path, (target / path.relative_to(package)).as_posix()) for path in found]
 
 
+def runtime_of_windows(python: Path = Path(sys.base_prefix)) -> list[Path]:
+    """Microsoft's C runtime as the installed Python brings it; Python's LICENSE.txt has its terms.
+
+    A computer without it starts no program that was compiled by Microsoft's compiler, and cx_Freeze leaves it out, from
+    among `files` too; its own option `include_msvcr` downloads it. So the build copies it.
+    """
+    return sorted(python.glob("vcruntime140*.dll"))
+
+
 def _icon(system: str) -> str:
     return "GridCompute.ico" if system == "win32" else "GridCompute.png"
 
@@ -178,21 +190,22 @@ def executables(system: str = sys.platform) -> list[dict[str, Any]]:
 def msi_options() -> dict[str, Any]:
     """Windows: an installer for one person, who needs no administrator; it replaces an older version."""
     return {
+        "product_name": window_name,
         "upgrade_code": upgrade_code,
         "all_users": False,
         "add_to_path": True,
         "initial_target_dir": rf"[LocalAppDataFolder]\Programs\{window_name}",
         "install_icon": str(top / "gridcompute" / "gui" / "icon.ico"),
-        "target_name": window_name,
         "summary_data": {"author": config.author, "comments": "A compute grid from the PCs of an office"},
         "launch_on_finish": True,
     }
 
 
 def mac_options() -> dict[str, Any]:
-    """macOS: an app bundle; what lies beside the executable is in its folder ``Contents/MacOS``."""
+    """macOS: an app bundle; what lies beside the executable elsewhere is in its folder ``Contents/Resources``."""
     return {
         "bundle_name": window_name,
+        "iconfile": str(mac_icon),
         "plist_items": [
             ("CFBundleIdentifier", "org.gridcompute.GridCompute"),
             ("CFBundleDisplayName", window_name),

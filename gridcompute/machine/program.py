@@ -32,21 +32,32 @@ def is_frozen() -> bool:
 
 
 def folder() -> Path:
-    """The folder of the executable, with all that lies beside it; from source the top of the clone."""
+    """The folder with all that belongs to the executable; from source the top of the clone.
+
+    It is the executable's own, or ``Contents/Resources`` in an app bundle of macOS, where files are not kept beside it.
+    """
     if is_frozen():
-        return Path(sys.executable).resolve().parent
+        beside = Path(sys.executable).resolve().parent
+        return beside.parent / "Resources" if _is_in_bundle(beside) else beside
     return Path(__file__).resolve().parents[2]
 
 
+def _is_in_bundle(beside: Path) -> bool:
+    return beside.parts[-2:] == ("Contents", "MacOS")
+
+
 def place() -> Path:
-    """Where people see the program, and put a server.txt: `folder`, or that of the single file it was unpacked from."""
+    """Where a server.txt or a mongod of one's own goes: `folder`, or that of the single file it was unpacked from."""
     archive = os.environ.get(archive_variable, "") if is_frozen() else ""
     return Path(archive).parent if archive else folder()
 
 
 def environment_for_others(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a Python that is not ours: without what leads it to our own libraries."""
-    ours = str(folder()) if is_frozen() else None
+    ours = None
+    if is_frozen():
+        beside = Path(sys.executable).resolve().parent
+        ours = str(beside.parent if _is_in_bundle(beside) else beside)
     drop = {"PYTHONHOME", "PYTHONPATH", "PYTHONSTARTUP", "__PYVENV_LAUNCHER__", "VIRTUAL_ENV"}
     return {
         name: value for name, value in environ.items() if name not in drop and not (ours and value.startswith(ours))

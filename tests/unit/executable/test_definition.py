@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import inspect
 import runpy
 from pathlib import Path
 
 import pytest
 
-from admin.executable import definition, single_file
+from admin.executable import build, definition, single_file
 from gridcompute import config
 from gridcompute.machine import libraries, licences, program
 from gridcompute.softgrid import launch
@@ -35,6 +37,57 @@ def test_the_installer_of_windows_needs_no_administrator_and_replaces_the_older_
 def test_the_bundle_of_macos_has_the_version():
     items = dict(definition.mac_options()["plist_items"])
     assert items["CFBundleShortVersionString"] == config.version
+
+
+def test_the_bundle_of_macos_has_an_icon(tmp_path):
+    build.write_mac_icon(tmp_path / "icon.icns")
+    assert (tmp_path / "icon.icns").read_bytes().startswith(b"icns")
+
+
+@pytest.mark.parametrize(
+    ("executable", "folder", "ours"),
+    [
+        (
+            "/Applications/GridCompute.app/Contents/MacOS/GridCompute",
+            "Resources",
+            "/Applications/GridCompute.app/Contents",
+        ),
+        ("/opt/GridCompute/gridcompute-cli", "GridCompute", "/opt/GridCompute"),
+    ],
+)
+def test_what_belongs_to_the_program_is_found_in_a_bundle_too(executable, folder, ours, monkeypatch):
+    monkeypatch.setattr("sys.frozen", True, raising=False)
+    monkeypatch.setattr("sys.executable", executable)
+    assert program.folder().name == program.place().name == folder
+    environ = {"TCL_LIBRARY": f"{ours}/lib/tcl8.6", "HOME": "/Users/anna"}
+    assert program.environment_for_others(environ) == {"HOME": "/Users/anna"}
+
+
+def test_the_runtime_of_windows_goes_beside_the_programs_or_the_build_ends(tmp_path):
+    python, target = tmp_path / "python", tmp_path / "target"
+    python.mkdir()
+    target.mkdir()
+    with pytest.raises(SystemExit, match=r"no vcruntime140\.dll"):
+        build.add_runtime(target, definition.runtime_of_windows(python))
+    for name in ("vcruntime140.dll", "vcruntime140_1.dll", "python3.dll"):
+        (python / name).write_text(name)
+    build.add_runtime(target, definition.runtime_of_windows(python))
+    assert sorted(path.name for path in target.iterdir()) == ["vcruntime140.dll", "vcruntime140_1.dll"]
+
+
+@needs_parts
+@pytest.mark.parametrize("system", ["linux", "win32", "darwin"])
+def test_cx_freeze_knows_each_option(system):
+    for command, given in definition.options(system).items():
+        module = importlib.import_module(f"cx_Freeze.command.{command}")
+        known = {
+            name.rstrip("=").replace("-", "_")
+            for name, _, words in getattr(module, command).user_options
+            if not words.startswith("[")  # [removed] ends the build
+        }
+        assert given.keys() <= known, command
+    known = inspect.signature(importlib.import_module("cx_Freeze").Executable).parameters
+    assert all(one.keys() <= known.keys() for one in definition.executables(system))
 
 
 @needs_parts
