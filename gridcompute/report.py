@@ -45,8 +45,9 @@ def write_report(path: Path, documents: Iterable[Document], keep_running: Callab
     """
     kind = _writers.get(path.suffix.lower())
     if kind is None:
+        ending = f"ends with '{path.suffix}'" if path.suffix else "has no ending"
         raise UsageError(
-            f"Cannot write a report to {path}: its name ends with '{path.suffix}'. "
+            f"Cannot write a report to {path}: its name {ending}. "
             "Choose a name that ends with .txt (by tabs), .csv or .xlsx (Excel)."
         )
     if path.is_dir():

@@ -476,6 +476,15 @@ class Server:
             )
         return doubts
 
+    def lenders(self, application: str) -> list[str]:
+        """Names of the machines that lend a process at present and may process `application`."""
+        alive = 2 * self.mongodb.lease  # seconds; each says so every heartbeat
+        return [
+            one["machine"]
+            for one in self.mongodb.present()
+            if one["age"] < alive and one["offered"] > 0 and application in one["applications"]
+        ]
+
     def add_cases(
         self, files_selected: Iterable[str | Path], application: str, keep_running: KeepRunning = True
     ) -> list[list[str]]:
@@ -568,9 +577,11 @@ class Server:
         if outcome.get("outcome") == "refused":
             raise ApplicationRefused(outcome["message"])
         message = outcome.get("message") or f"its process ended: {describe_end(ended.get('exit'), ended.get('signal'))}"
+        # An exception is how scripts refuse a file too; whether it is that or a mistake of theirs, only its words tell.
+        file_first = "If the file is at fault, correct it, otherwise its" if " failed with " in message else "Its"
         raise ApplicationError(
-            f"The application '{application.name}' could not make cases of {path}: {(why or message).rstrip('.')}. Its "
-            f"author corrects send.py; the log has what it said: {self.home.log_path}",
+            f"The application '{application.name}' could not make cases of {path}: {(why or message).rstrip('.')}. "
+            f"{file_first} author corrects send.py; the log has what it said: {self.home.log_path}",
             traceback=outcome.get("traceback", ""),
             output=output,
         )
@@ -637,13 +648,27 @@ class Server:
         The rows are those of the cases that are not received, oldest first, then of those received lately.
         """
         rows = [case_row(case) for case in self.mongodb.shown(self.party.user)]
+        waiting = self._place(rows)
+        running = sum(row["status"] == cases.PROCESSING for row in rows)
+        processed = sum(row["status"] == cases.PROCESSED for row in rows)
+        return {"rows": rows, "to_process": waiting + running, "to_receive": processed}
+
+    def rows(self, *, everybody: bool = False) -> list[dict[str, Any]]:
+        """`cases` as rows: `case_row`, with the submitter's `user` and `machine`."""
+        found = [
+            {**case_row(case), "user": case.origin_user, "machine": case.origin_machine}
+            for case in self.cases(everybody=everybody)
+        ]
+        self._place(found)
+        return found
+
+    def _place(self, rows: Iterable[dict[str, Any]]) -> int:
+        """Give the rows that wait their place in the queue; how many wait."""
         waiting = [row for row in rows if row["status"] == cases.TO_PROCESS]
         places = self.mongodb.positions() if waiting else {}
         for row in waiting:
             row["position"] = places.get(row["id"], 0)
-        running = sum(row["status"] == cases.PROCESSING for row in rows)
-        processed = sum(row["status"] == cases.PROCESSED for row in rows)
-        return {"rows": rows, "to_process": len(waiting) + running, "to_receive": processed}
+        return len(waiting)
 
     def look_at_grid(self, hours: int = 12) -> dict[str, Any]:
         """Who is there, the queue of each application, and the cases that each machine finished in the last hours.
@@ -687,12 +712,17 @@ class Server:
         """Give up a case in error or cancelled: its archives are removed from the shared folder, and it leaves my list.
 
         The receive daemon does it within a minute while an agent or window of mine runs on the machine that submitted
-        it, else when one starts. UsageError if it is neither, or not mine.
+        it, else when one starts. One that was given up before stays so. UsageError if it is neither, or not mine.
         """
         case = self.mongodb.find(beginning)
-        if not self.mongodb.begin_removal(case.id, self.party.user):
+        if not self.mongodb.begin_removal(case.id, self.party.user) and not self._is_given_up(case):
             raise UsageError(self._why_not("removed", case))
         return case
+
+    def _is_given_up(self, case: Case) -> bool:
+        now = self.mongodb.case(case.id) or case
+        mine = now.origin_user == self.party.user
+        return mine and now.files != "kept" and now.kind in (cases.ERROR, cases.CANCELLED)
 
     def _why_not(self, what: str, case: Case) -> str:
         now = self.mongodb.case(case.id) or case
@@ -704,7 +734,8 @@ class Server:
                 f"({config.version}). Update the program, or ask somebody who has the newer one."
             )
         if now.files != "kept":
-            return f"Case {case.id} can't be {what}: its archives are removed ({now.status}). Submit it again."
+            advice = "There is nothing left to remove." if what == "removed" else "Submit it again."
+            return f"Case {case.id} can't be {what}: its archives are removed ({now.status}). {advice}"
         if now.receiver:
             return f"Case {case.id} can't be {what}: its results are just being received."
         if what == "removed" and now.kind in (cases.TO_PROCESS, cases.PROCESSING, cases.PROCESSED):

@@ -47,7 +47,14 @@ def console() -> None:
     """The program ``gridcompute``: runs the command line and exits with its code."""
     code = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is done is done: only the interpreter is still to end
-    sys.exit(code)
+    if "gridcompute.softgrid" in sys.modules:  # an executor ends what it started by `atexit`
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it any more, or there is none
+            stream.flush()
+    # PyMongo keeps the interpreter's end waiting for half a second, until the threads of clients that are closed have
+    # woken from their sleep (`pymongo.periodic_executor`). That would be half the time of a short command.
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,6 +88,8 @@ def _run(options: argparse.Namespace) -> int:
     except (GridComputeError, BrokenPipeError):
         raise
     except Exception as exc:
+        if isinstance(exc, OSError) and _is_of_print(exc):
+            raise
         log.exception("The command failed")
         message = (
             f"An error of the program itself: {type(exc).__name__}: {exc}. The log has it: {options.home.log_path}"
@@ -94,6 +103,15 @@ def _allow_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _is_of_print(exc: OSError) -> bool:
+    """Whether an error comes from `print` in one of the commands, as on a full disk; it names no file then."""
+    frame = exc.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    module = frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
+    return exc.filename is None and module.startswith("gridcompute.commands.")
 
 
 def _forget_output() -> None:
@@ -142,11 +160,21 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     return _parser().parse_args(arguments)
 
 
+_epilog = f"""\
+Without a command the window opens. 'gridcompute COMMAND --help' tells more of each.
+
+The grid is the first of: --server, the variable {config.environment_server}, {config.server_file} beside the program or
+in the current folder, the one chosen in the window. 'gridcompute doctor' says which, and what is wrong with it.
+
+exit codes: 0 done, 1 the work failed, 2 wrong use or a grid that can't be reached, 130 stopped by Ctrl+C"""
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gridcompute",
         description="A compute grid from the PCs of an office: a shared folder and one MongoDB.",
-        epilog="Without a command the window opens. 'gridcompute COMMAND --help' tells more of each.",
+        epilog=_epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{config.program_name} {config.version}")
     _add_place(parser, default=None)
@@ -170,6 +198,13 @@ def _add_place(parser: argparse.ArgumentParser, default: Any) -> None:
     parser.add_argument("--machine", metavar="NAME", default=default, help="this machine's name in the grid")
 
 
+def _add_login(parser: argparse.ArgumentParser, group: str, password: str) -> None:
+    parser.add_argument("--user-group", required=True, metavar="G", help=group)
+    given = os.environ.get(config.environment_password)
+    words = f"{password} (default: the variable {config.environment_password})"
+    parser.add_argument("--password", required=not given, default=given, metavar="P", help=words)
+
+
 Adder = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 
@@ -182,16 +217,14 @@ def _add_grid_commands(command: Adder) -> None:
     made = command("init", _init, "make a shared folder, ready to use")
     made.add_argument("folder", metavar="FOLDER", help="an empty or new folder that everybody may write")
     made.add_argument("--mongodb-server", required=True, metavar="H:P", help="host:port, or a mongodb:// address")
-    made.add_argument("--user-group", required=True, metavar="G")
-    made.add_argument("--password", required=True, metavar="P")
+    _add_login(made, "user of the database, and the group whose cases are seen", "its password, for settings.txt")
     made.add_argument("--instance", default="0", metavar="I", help="isolates grids in one database (default: 0)")
 
     made = command("serve", _serve, "run a MongoDB for a team that has none")
     made.add_argument("--data", metavar="FOLDER", help="where the database keeps its files")
     made.add_argument("--host", default="0.0.0.0", metavar="H", help="address to listen on (default: all)")
     made.add_argument("--port", type=_number(0, 65535), default=27017, metavar="P", help="default: 27017")
-    made.add_argument("--user-group", required=True, metavar="G")
-    made.add_argument("--password", required=True, metavar="P")
+    _add_login(made, "user to make in the database, for one group of people", "its password")
 
     made = command("agent", _agent, "lend processes and receive results, without a window")
     made.add_argument("--processes", type=_number(0), metavar="N", help="cases side by side (default: cores less one)")
@@ -206,12 +239,18 @@ def _add_grid_commands(command: Adder) -> None:
 
 def _add_case_commands(command: Adder) -> None:
     made = command("submit", _submit, "submit files to an application")
-    made.add_argument("application", metavar="APP")
-    made.add_argument("files", metavar="FILE", nargs="+")
+    made.add_argument("application", metavar="APP", help="its name, as the folder in Settings/Applications has it")
+    made.add_argument("files", metavar="FILE", nargs="+", help="what the application takes: it makes cases of each")
     made.add_argument(
-        "--priority", type=_number(0, 100), default=config.default_priority, metavar="N", help="0 to 100, higher first"
+        "--priority",
+        type=_number(0, 100),
+        default=config.default_priority,
+        metavar="N",
+        help="0 to 100, higher first (default: 50)",
     )
-    made.add_argument("--wait", action="store_true", help="wait until the results are home")
+    made.add_argument(
+        "--wait", action="store_true", help="wait until the results are home; receive them here if nobody does"
+    )
     made.add_argument("--json", action="store_true", help="print one JSON document")
 
     made = command("cases", _cases, "list my cases that are not received yet")
@@ -224,7 +263,8 @@ def _add_case_commands(command: Adder) -> None:
         ("remove", _remove, "give up failed or cancelled cases: their files leave the shared folder"),
     ):
         command(name, run, text).add_argument("ids", metavar="ID", nargs="+", help="a case's id or its beginning")
-    command("log", _log, "print what the application said").add_argument("id", metavar="ID")
+    made = command("log", _log, "print what the application said")
+    made.add_argument("id", metavar="ID", help="a case's id or its beginning")
     made = command("report", _report, "write a table of all cases of the group")
     made.add_argument("file", metavar="FILE", help="ends with .txt, .csv or .xlsx")
 
@@ -447,6 +487,7 @@ def _see_home(
             print(f"{case_id}  {Path(files[0]).name}", flush=True)
     statuses = dict.fromkeys(submitted, "to process")
     if options.wait and submitted and not stopped:
+        _say_if_nobody_lends(server, options.application)
         try:
             _wait_until_received(server, statuses)
         except KeyboardInterrupt:
@@ -455,7 +496,8 @@ def _see_home(
         _print_submitted(submitted, statuses, options.application, errors)
     if stopped:
         more = "They go on: 'gridcompute cases' shows them." if submitted else "Nothing is left of the others."
-        return complain(f"stopped; {len(submitted)} cases were submitted. {more}", STOPPED)
+        said = "1 case was submitted" if len(submitted) == 1 else f"{len(submitted)} cases were submitted"
+        return complain(f"stopped; {said}. {more}", STOPPED)
     if doubtful:
         return complain(
             f"{len(submitted)} cases were submitted to {options.application}; of {doubtful} it is not known."
@@ -464,6 +506,15 @@ def _see_home(
         return complain(f"Nothing was submitted to {options.application}.")
     failed = options.wait and _say_failed(statuses)
     return FAILED if errors or failed else DONE
+
+
+def _say_if_nobody_lends(server: Server, application: str) -> None:
+    with contextlib.suppress(DatabaseAway):  # it is said while the cases are waited for
+        if not server.lenders(application):
+            complain(
+                f"warning: No computer lends a process for '{application}' at present: its cases wait until a window "
+                "or 'gridcompute agent' on one that may process it does."
+            )
 
 
 def _say_failed(statuses: dict[str, str]) -> bool:
@@ -582,15 +633,11 @@ def _print_submitted(
 
 
 def _cases(options: argparse.Namespace) -> int:
-    from gridcompute.server import case_row
-
     with _connected(options) as server:
-        found = server.cases(everybody=options.all)
         if options.json:
-            rows = [{**case_row(case), "user": case.origin_user, "machine": case.origin_machine} for case in found]
-            print_json({"cases": rows})
+            print_json({"cases": server.rows(everybody=options.all)})
         else:
-            _print_table(found, everybody=options.all)
+            _print_table(server.cases(everybody=options.all), everybody=options.all)
     return DONE
 
 
@@ -603,7 +650,7 @@ def _print_table(found: Sequence[Case], *, everybody: bool) -> None:
         submitted = case.submitted.astimezone().strftime("%Y-%m-%d %H:%M:%S") if case.submitted else ""
         more = f" and {case.count - 1} more" if case.count > 1 else ""
         first = f"{case.names[0]}{more}" if case.names else ""
-        status = case.status if len(case.status) < 60 else case.status[:57] + "..."
+        status = _status(case)
         rows.append(
             (
                 str(case.id),
@@ -619,6 +666,14 @@ def _print_table(found: Sequence[Case], *, everybody: bool) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _status(case: Case) -> str:
+    """The status in at most 60 characters, while a case runs with what its application says of its progress."""
+    status = case.status
+    if status == "processing" and case.progress:
+        status = f"{status} {case.progress.get('fraction', 0):.0%} {case.progress.get('text', '')}".rstrip()
+    return status if len(status) < 60 else status[:57] + "..."
 
 
 def _cancel(options: argparse.Namespace) -> int:
@@ -676,7 +731,7 @@ def _log(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     with _connected(options) as server:
         number = server.create_report(options.file)
-        print(f"{number} cases written to {Path(options.file).absolute()}")
+        print(f"{number} {'case' if number == 1 else 'cases'} written to {Path(options.file).absolute()}")
     return DONE
 
 
@@ -696,7 +751,8 @@ def _agent(options: argparse.Namespace) -> int:
         if not _connect_patiently(server, stop):
             return DONE
         server.create_daemons()
-        _tell(f"Agent of {server.party.user} on {server.machine}: {number} processes for {server.server_path}")
+        lent = "1 process" if number == 1 else f"{number} processes"
+        _tell(f"Agent of {server.party.user} on {server.machine}: {lent} for {server.server_path}")
         _run_agent(server, stop, until_idle=options.until_idle)
     return DONE
 
