@@ -45,7 +45,8 @@ def set_up_mongodb_server(
     remove_cases: bool = False,
     ask: Callable[[str], str] | None = None,
 ) -> None:
-    """Set up the database *gridcompute* on a server: its versions are those of `versions`, its other collections empty.
+    """Set up the database *gridcompute* on a server: its versions are those of `versions`, its other collections empty,
+    but for the pins of applications.
 
     `versions` holds a dictionary for each version that the database recognizes: ``_id`` is its number, ``status`` is
     "allowed", "warning" or "refused", ``message`` is shown when the status is not "allowed". Every other version is
@@ -118,10 +119,8 @@ def main(arguments: Sequence[str]) -> int:
     entries = [{"_id": version, "status": "allowed"} for version in options.allow]
     for status, given in (("warning", options.warn), ("refused", options.refuse)):
         entries += [{"_id": version, "status": status, "message": message} for version, message in given]
-    password = options.password or os.environ.get(config.environment_password)
-    if not password:
-        password = getpass.getpass("Password of the user group: ")
     try:
+        password = options.password or os.environ.get(config.environment_password) or ask_for_password()
         checked = [checked_version(entry) for entry in entries]
         with closing(connect(options.mongodb_server, options.user_group, password, options.instance)) as database:
             if options.remove_cases:
@@ -133,17 +132,31 @@ def main(arguments: Sequence[str]) -> int:
             print_pins(database)
     except GridComputeError as exc:
         return complain(str(exc))
+    except KeyboardInterrupt:
+        return complain("stopped")
     return 0
+
+
+def ask_for_password() -> str:
+    """The password that the person at the terminal types; `UsageError` where there is none."""
+    if ask_at_terminal() is None:
+        raise UsageError(
+            "The password of the user group is missing. Give it by --password, or by the variable "
+            f"{config.environment_password}."
+        )
+    return getpass.getpass("Password of the user group: ")
 
 
 def change_pins(database: Database, options: argparse.Namespace) -> None:
     """Pin and unpin what the arguments say; `UsageError` for a folder that is no application's, before any change."""
-    pinned = [(folder.name, checked_digests(folder)) for folder in options.pin]
-    if options.unpin_all:
-        print(f"{database.unpin()} applications are no longer pinned.")
+    pinned = [(folder.resolve().name, checked_digests(folder)) for folder in options.pin]
+    known = database.pins()
     for name in options.unpin:
-        if not database.unpin(name):
+        if name not in known:
             raise UsageError(f"The application '{name}' is not pinned. --list shows those that are.")
+    for name in known if options.unpin_all else options.unpin:
+        database.unpin(name)
+        print(f"The application '{name}' is no longer pinned.")
     for name, found in pinned:
         database.pin(name, found)
 
@@ -185,12 +198,23 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--warn", **two, help="allow this version with a message")
     parser.add_argument("--refuse", **two, help="refuse this version with a message")
     parser.add_argument("--remove-cases", action="store_true", help="remove all cases of all user groups for ever")
-    parser.add_argument("--instance", default="0", metavar="I", help="of the grid whose applications are pinned")
     parser.add_argument(
-        "--pin", action="append", default=[], type=Path, metavar="FOLDER", help="allow the code in this folder alone"
+        "--instance", default="0", metavar="I", help="of the grid whose applications are pinned (default: 0)"
     )
     parser.add_argument(
-        "--unpin", action="append", default=[], metavar="APP", help="refuse it, where others are pinned"
+        "--pin",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FOLDER",
+        help="run an application only as it is in FOLDER",
+    )
+    parser.add_argument(
+        "--unpin",
+        action="append",
+        default=[],
+        metavar="APP",
+        help="forget its pin: it is refused while others have one",
     )
     parser.add_argument("--unpin-all", action="store_true", help="let every computer run what lies on the share")
     parser.add_argument("--list", action="store_true", help="print versions and pins; done in any case")
@@ -219,3 +243,5 @@ if __name__ == "__main__":
         set_up_mongodb_server(mongodb_server, login, password, versions, ask=ask_at_terminal())
     except GridComputeError as exc:
         sys.exit(complain(str(exc)))
+    except KeyboardInterrupt:
+        sys.exit(complain("stopped; nothing was changed"))

@@ -143,7 +143,7 @@ class Examination:
         assert self._settings is not None
         try:
             database = Database(self._settings, patience=database_patience / 2)
-        except DatabaseError as exc:
+        except (DatabaseError, SettingsError) as exc:  # an address that is none; a password that is nowhere
             yield _problem("database", exc)
             return
         yield (reached := patience.ask(partial(self._reach, database)))
@@ -274,7 +274,7 @@ class Examination:
             advice = "Cases can't be submitted, processed or received without send.py, process.py or receive.py."
             return Check(name, WARNING, f"{found}; without {', '.join(missing)}", advice)
         if unknown:
-            advice = "These lines are not used: the names are 'time limit', 'attempts' and 'description'."
+            advice = "These lines are not used: the names are 'time limit', 'attempts', 'processes' and 'description'."
             return Check(name, WARNING, f"application.txt has unknown lines: {', '.join(unknown)}", advice)
         machines = self._processed_by.get(application.name, [])
         if not machines:

@@ -78,9 +78,11 @@ def _say_how_to_use(server: PrivateMongod) -> None:
         print(f"Only this computer reaches it, at {server.address}: name a host with --host for others.")
     else:
         print(f"This computer reaches it at {server.address}, other computers at {server.team_address}")
-    print("settings.txt of a grid on it, with the password given here:")
+    print("settings.txt of a grid on it:")
     print(f"  mongodb server: {server.team_address}")
     print(f"  user group: {server.user_group}")
+    print("  password: the one given here")
+    print("  instance: 0")
     print("A new grid on it:")
     print(
         f"  gridcompute init FOLDER --mongodb-server {server.team_address} "

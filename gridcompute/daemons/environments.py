@@ -105,7 +105,9 @@ class Environments:
                 self._tell(events.environments_changed())
                 log.info("The environment of the application '%s' is being made in %s.", one.application, one.folder)
                 self._tell(
-                    events.info(f"The environment of '{one.application}' is being made; its cases wait so long.")
+                    events.info(
+                        f"The environment of '{one.application}' is being made; its cases wait until it is there."
+                    )
                 )
                 one.make()
                 self._tell(events.info(f"The environment of '{one.application}' is there."))

@@ -28,6 +28,17 @@ def password_of(settings: Settings) -> str:
     )
 
 
+def place_of_login(settings: Settings) -> str:
+    """Where group and password come from, for whoever has to check them."""
+    if settings.password:
+        return "'user group' and 'password' in settings.txt"
+    if "@" in settings.mongodb_server:
+        return "user and password in 'mongodb server' in settings.txt"
+    if os.environ.get(config.environment_password):
+        return f"'user group' in settings.txt and the password in the variable {config.environment_password}"
+    return "'user group' in settings.txt and the password in this user's keyring ('gridcompute password' changes it)"
+
+
 def keep(settings: Settings, password: str) -> None:
     """Write the password into this user's keyring; an empty one is removed. Raises `SettingsError`."""
     try:
@@ -47,7 +58,7 @@ def keep(settings: Settings, password: str) -> None:
         raise SettingsError("The system's keyring holds no password of this grid. There is nothing to forget.") from exc
     except Exception as exc:  # each system's keyring has errors of its own
         raise SettingsError(
-            f"Cannot use the system's keyring: {str(exc).rstrip('.')}. Without one set the variable "
+            f"Cannot use the system's keyring: {_first_sentence(exc)}. Without one set the variable "
             f"{config.environment_password}."
         ) from exc
 
@@ -61,8 +72,13 @@ def _from_keyring(settings: Settings) -> tuple[str, str]:
     try:
         found = keyring.get_password(config.program_name, _name(settings))
     except Exception as exc:  # noqa: BLE001 - each system's keyring has errors of its own
-        return "", f"the system's keyring can't be asked ({str(exc).rstrip('.')})"
+        return "", f"the system's keyring can't be asked ({_first_sentence(exc)})"
     return found or "", "the system's keyring holds none"
+
+
+def _first_sentence(exc: Exception) -> str:
+    """What happened; what a package advises to install after that is nothing for whoever has an executable."""
+    return str(exc).partition(". ")[0].rstrip(".")
 
 
 def _name(settings: Settings) -> str:

@@ -18,7 +18,7 @@ import pytest
 from gridcompute.config import version
 from gridcompute.machine.mongod import PrivateMongod
 from tests.support import grids
-from tests.support.commands import Command, Finished, agents, run_command, write_files
+from tests.support.commands import Command, Finished, agents, program, run_command, write_files
 from tests.support.services import need_programs, need_root
 from tests.support.waiting import wait_for
 
@@ -134,6 +134,14 @@ def _bad_address(grid):
     grid.write_settings(mongodb_server="db server:port")
 
 
+def _misspelt_option(grid):
+    grid.write_settings(mongodb_server="mongodb://127.0.0.1:1/?tsl=true")
+
+
+def _no_certificate(grid):
+    grid.write_settings(mongodb_server="mongodb://127.0.0.1:1/?tls=true&tlsCAFile=/nowhere/ca.pem")
+
+
 @pytest.mark.parametrize(
     ("spoil", "parts"),
     [
@@ -144,6 +152,8 @@ def _bad_address(grid):
         (_no_table, ["Cannot read Software_Per_Machine.csv in", "there is no such file", "Copy it"]),
         (_no_applications, ["Cannot read the applications in", "No such file", "copy it from template"]),
         (_bad_address, ["Cannot use 'db server:port' as 'mongodb server'", "Write host:port"]),
+        (_misspelt_option, ["tsl=true' as 'mongodb server'", "Unknown option: tsl. Write host:port"]),
+        (_no_certificate, ["as 'mongodb server'", "No such file or directory: /nowhere/ca.pem"]),
     ],
 )
 def test_a_file_of_the_administrator_that_cannot_be_used(spoil, parts, dry_grid, home):
@@ -189,6 +199,11 @@ def test_a_wrong_password_is_told_without_showing_it(make_grid, home):
         done, 2, "refuses user group 'engineers'", "Check 'user group' and 'password' in settings.txt", home=home
     )
     assert "secret42" not in done.err + (home / "gridcompute.log").read_text()
+    elsewhere = make_grid()
+    del elsewhere.lines["password"]
+    elsewhere.write_settings()
+    done = run_command("cases", home=home, grid=elsewhere, GRIDCOMPUTE_PASSWORD="secret42")
+    assert_said(done, 2, "Check 'user group' in settings.txt and the password in the variable GRIDCOMPUTE_PASSWORD")
 
 
 def test_each_status_of_this_version_is_told(own_mongod, make_grid, home):
@@ -258,7 +273,14 @@ def sent(mongod, tmp_path_factory) -> dict[str, Finished]:
 @pytest.mark.parametrize("name", sends)
 def test_a_broken_send_py_is_told_and_nothing_is_submitted(name, sent):
     parts = [f"The application '{name}' could not make cases of", *sends[name][1]]
-    assert_said(sent[name], 2, *parts, "the log has what it said", f"Nothing was submitted to {name}")
+    advice = "If the file is at fault, correct it, otherwise its" if name == "Raises" else "Its"
+    assert_said(
+        sent[name],
+        2,
+        *parts,
+        f"{advice} author corrects send.py; the log has what it said",
+        f"Nothing was submitted to {name}",
+    )
 
 
 def test_an_application_without_send_py_and_one_that_makes_no_case(sent):
@@ -373,6 +395,21 @@ def test_an_input_file_that_changes_while_it_is_read(make_grid, home, tmp_path):
     writer.join()
     assert_said(done, 2, "growing.dat: it changed while it was read. Try again when it is finished", "Nothing was")
     assert grid.archives() == [] and grid.documents() == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_cannot_be_written_is_no_error_of_the_program(unbuffered, home):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*program, "doctor"],
+            env={**grids.command_environment(home), "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "gridcompute: Cannot write the output: No space left on device.\n")
 
 
 @pytest.fixture

@@ -147,20 +147,30 @@ def test_arguments_add_versions_to_those_there_and_touch_no_case(server, tmp_pat
     assert content(server) == {"cases": [0, 1], "other": [1], "versions": ["0.1", "0.9", "1.1"]}
 
 
-def test_the_argument_remove_cases_removes_them_and_keeps_the_versions(server):
+def test_the_argument_remove_cases_removes_them_and_keeps_the_versions_and_pins(server, tmp_path):
     fill(server, cases=2)
+    (tmp_path / "send.py").write_text("")
+    assert run(*login(server), "--pin", ".", cwd=tmp_path).returncode == 0
     done = run(*login(server), "--remove-cases")
     assert done.returncode == 0, done.stderr
     assert "2 cases are removed" in done.stdout
+    assert f"  {tmp_path.name}/send.py\n" in done.stdout
+    assert content(server).keys() == {"versions", "pins"}
+    wrong = run(*login(server), "--unpin", "nix", "--unpin-all")
+    assert wrong.returncode == 2 and "'nix' is not pinned" in wrong.stderr
+    assert "pins" in content(server)
+    assert f"'{tmp_path.name}' is no longer pinned" in run(*login(server), "--unpin-all").stdout
     assert content(server) == {"versions": ["0.1"]}
 
 
 def test_a_database_that_is_away_and_wrong_arguments_are_code_2_without_a_traceback():
     away = run("--mongodb-server", f"127.0.0.1:{free_port()}", "--user-group", "g", "--password", "p")
     wrong = run("--user-group", "g")
-    assert (away.returncode, wrong.returncode) == (2, 2)
+    nobody = run("--mongodb-server", "127.0.0.1:1", "--user-group", "g", GRIDCOMPUTE_PASSWORD="")
+    assert (away.returncode, wrong.returncode, nobody.returncode) == (2, 2, 2)
     assert "does not answer" in away.stderr
-    assert "Traceback" not in away.stderr + wrong.stderr
+    assert "Give it by --password, or by the variable GRIDCOMPUTE_PASSWORD" in nobody.stderr
+    assert "Traceback" not in away.stderr + wrong.stderr + nobody.stderr
 
 
 def test_the_edited_variables_are_used_and_nobody_there_to_ask_means_no(server, tmp_path):

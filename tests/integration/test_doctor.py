@@ -153,6 +153,17 @@ def test_a_wrong_password_is_said(make_grid, examine):
     assert "refuses user group" in report["database"][1]
 
 
+def test_a_password_that_is_nowhere_is_said_and_the_rest_is_looked_at(make_grid, examine, monkeypatch):
+    monkeypatch.delenv("GRIDCOMPUTE_PASSWORD", raising=False)
+    grid = make_grid()
+    del grid.lines["password"]
+    grid.write_settings()
+    report = examine(grid)
+    assert (report.code, report.errors) == (2, ["database"])
+    assert "is missing" in report["database"][1] and "Run 'gridcompute password'" in report["database"][1]
+    assert "space on this computer" in report.names
+
+
 def test_a_share_that_hangs_is_left_and_the_rest_goes_on(make_grid, examine, monkeypatch):
     grid, wake = make_grid(), threading.Event()
     monkeypatch.setattr(SharedFolder, "read_software", lambda self: wake.wait(60))

@@ -90,15 +90,17 @@ class Administration(Connection):
                 upsert=True,
             )
 
-    def unpin(self, application: str | None = None) -> int:
-        """Forget one application's pin, or all; how many were forgotten."""
-        which = self._scope if application is None else {**self._scope, "application": application}
-        with self._asked("unpin applications"):
-            return self._pins.delete_many(which).deleted_count
+    def unpin(self, application: str) -> None:
+        """Forget the pin of an application."""
+        with self._asked("unpin an application"):
+            self._pins.delete_one({**self._scope, "application": application})
 
     def remove_all(self) -> None:
-        """Remove every document of every collection of the database; a right to drop is not needed."""
+        """Remove every document of every collection but the pins; a right to drop is not needed.
+
+        A grid without pins runs what lies on its share: nobody comes to that by cleaning up.
+        """
         with self._asked("empty the database"):
             for name in self._database.list_collection_names():
-                if not name.startswith("system."):
+                if not name.startswith("system.") and name != self._pins.name:
                     self._database[name].delete_many({})

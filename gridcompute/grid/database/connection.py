@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import warnings
 from collections.abc import Iterator
 from datetime import datetime, timezone
 
@@ -16,7 +17,7 @@ from gridcompute import config
 from gridcompute.errors import DatabaseAway, DatabaseError, DatabaseRefused
 from gridcompute.grid.cases import Party
 from gridcompute.grid.database.expressions import Document
-from gridcompute.grid.passwords import password_of
+from gridcompute.grid.passwords import password_of, place_of_login
 from gridcompute.grid.settings import Settings
 
 _AUTHENTICATION = {13, 18, 8000}
@@ -70,11 +71,20 @@ class Connection:
         self.lease = settings.heartbeat_dead
         self._beat_patience = self.lease_patience(settings)
         try:
-            self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(
-                **_client_arguments(settings, patience, answer)
-            )
-        except (mongo.PyMongoError, ValueError) as exc:
-            reason = str(exc).partition(" Hint: ")[0].rstrip(".")
+            with warnings.catch_warnings():
+                # PyMongo warns of an option that it does not know and goes on: without TLS where `tls` is misspelt.
+                warnings.filterwarnings("error", "Unknown option", UserWarning)
+                self._client: pymongo.MongoClient[Document] = pymongo.MongoClient(
+                    **_client_arguments(settings, patience, answer)
+                )
+        except (
+            mongo.PyMongoError,
+            ValueError,
+            UserWarning,
+            OSError,
+        ) as exc:  # OSError: a certificate that is not there
+            words = f"{exc.strerror}: {exc.filename}" if isinstance(exc, OSError) and exc.filename else str(exc)
+            reason = words.partition(" Hint: ")[0].partition(". Did you mean")[0].rstrip(".")
             raise DatabaseError(
                 f"Cannot use '{self._shown_address}' as 'mongodb server' in settings.txt: {reason}. Write host:port, a "
                 "list of hosts, or a whole mongodb:// address."
@@ -120,15 +130,19 @@ class Connection:
                 answer = (exc.details or {}).get("errmsg", exc)
                 return DatabaseRefused(
                     f"Cannot {what}: the database at {self._shown_address} refuses user group "
-                    f"'{self.settings.user_group}' ({answer}). Check 'user group' and 'password' in settings.txt, and "
-                    f"that this user has the role readWrite in the database '{config.database_name}'."
+                    f"'{self.settings.user_group}' ({answer}). Check {place_of_login(self.settings)}, and that this "
+                    f"user has the role readWrite in the database '{config.database_name}'."
                 )
             if code not in _PASSING and not exc.has_error_label("RetryableWriteError"):
                 return DatabaseError(f"Cannot {what} in the database at {self._shown_address}: {exc} (code {code}).")
         reason = str(exc).split(", Timeout:")[0].split(" (configured timeouts")[0]
         return DatabaseAway(
-            f"Cannot {what}: the database at {self._shown_address} does not answer ({reason}). Check that MongoDB runs "
-            "there and that this computer reaches it."
+            f"Cannot {what}: the database at {self._shown_address} does not answer ({reason}). "
+            + (
+                "Check that it offers TLS, and the address's options for it."
+                if "SSL" in reason or "certificate" in reason
+                else "Check that MongoDB runs there and that this computer reaches it."
+            )
         )
 
     def server_time(self) -> datetime:
