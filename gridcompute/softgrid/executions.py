@@ -64,6 +64,10 @@ class Executions:
         """How much there is before another function could run."""
         return len(self) + self.running + self.number_of_promises
 
+    def holds(self, promise: str) -> bool:
+        """Whether a promise of that password stands."""
+        return promise in self._promises
+
     @property
     def number_of_promises(self) -> int:
         return len(self._promises)

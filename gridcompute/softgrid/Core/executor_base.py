@@ -602,7 +602,9 @@ class ExecutorBase(LaunchBase):
 
     def _serve(self, header: dict[str, Any], name: str, segments: list[Segment]) -> None:
         if name == "$load":
-            self._node.reply(header, travel.dumps(self._executions.load))
+            password = header.get("pw")
+            held = password is None or self._executions.holds(str(password))
+            self._node.reply(header, travel.dumps(self._executions.load if held else None))
         elif name == "$stay":
             pass  # answered by nobody but those who see this executor go
         else:

@@ -50,6 +50,7 @@ class TaskScheduler:
     ) -> Any:
         """Runs a function on a worker: the one named, or of those with least to do one at random.
 
+        With `promisePassword` it is one of those that hold a promise of that password.
         With `collect` waits and returns a list of one result or failed status, else returns None. With `returnResult`
         a result is also kept here in `_executedReturned[resultName]`, or logged where nothing is collected and it has
         no name. `taskTimeout` is seconds; a function that it does not wait for any longer runs on. Returns one failed
@@ -67,9 +68,10 @@ class TaskScheduler:
             storeResult=storeResult,
             resultName=resultName,
         )
-        chosen = worker if worker is not None else next(iter(self._least_busy(me.workers)), None)
+        chosen = worker if worker is not None else next(iter(self._least_busy(me.workers, 1, promisePassword)), None)
         if chosen is None:
-            return SoftgridStatus(False, "There is no worker in this grid.", template, "schedule_task")
+            error = "No worker holds a promise of that password." if me.workers else "There is no worker in this grid."
+            return SoftgridStatus(False, error, template, "schedule_task")
         if not collect and not retries:
             return me.transfer(template, chosen, transferTimeout=taskTimeout, multiplier=multiplier)
         if not collect:
@@ -90,19 +92,20 @@ class TaskScheduler:
     def _reruns(self) -> int:
         return max(0, int(self._executor._rules.get("task_maximum_number_of_reruns") or 0))
 
-    def _least_busy(self, workers: list[str], count: int = 1) -> list[str]:
-        """`count` workers, those with least to do first, equals at random.
+    def _least_busy(self, workers: list[str], count: int = 1, promise: str | None = None) -> list[str]:
+        """`count` workers, those with least to do first, equals at random; with a password those that promised alone.
 
         What this executor waits for from each is known; of those with least of it a few are asked what else they do.
         """
         me = self._executor
         sent = me._node.awaited()
         order = sorted(workers, key=lambda name: (sent.get(name, 0), random.random()))
-        asked = order[: max(count, LOOKED_AT)]
-        loads = self._loads(asked)
-        return sorted(asked, key=lambda name: loads[name])[:count]
+        asked = order if promise is not None else order[: max(count, LOOKED_AT)]
+        loads = self._loads(asked, promise)
+        return sorted(loads, key=lambda name: loads[name])[:count]
 
-    def _loads(self, workers: list[str]) -> dict[str, int]:
+    def _loads(self, workers: list[str], promise: str | None = None) -> dict[str, int]:
+        """How much each has to do, in their order; with a password without those that hold no promise of it."""
         me = self._executor
         batch = Batch(len(workers))
         numbers = []
@@ -110,15 +113,16 @@ class TaskScheduler:
             number = me._node.new_id()
             numbers.append(number)
             me._node.expect(number, batch, index, name)
-            header = {"k": "x", "i": number, "s": me._node.name, "d": name, "f": "$load", "p": None}
+            header = {"k": "x", "i": number, "s": me._node.name, "d": name, "f": "$load", "p": None, "pw": promise}
             me._node.send({**header, "py": travel.MINOR}, travel.dumps(None), flush=False)
         me._node.flush()
         batch.wait(LOOK_TIMEOUT)
         me._node.forget(numbers)
-        return {
-            name: _BUSY if answer is None or answer.error is not None else int(travel.loads(answer.segments))
+        found = {
+            name: _BUSY if answer is None or answer.error is not None else travel.loads(answer.segments)
             for name, answer in zip(workers, batch.answers, strict=True)
         }
+        return {name: load for name, load in found.items() if load is not None}
 
     # --- bridges -----------------------------------------------------------------------------------------
 
