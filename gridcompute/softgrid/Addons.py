@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ class RepositoryTransfer:
 
 def _repository_class() -> Any:
     try:
-        from pyrep import Repository  # type: ignore[import-not-found, import-untyped, unused-ignore]
+        with warnings.catch_warnings():  # pyrep has every warning of the program shown when it is imported
+            from pyrep import Repository  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError as exc:
         raise SoftgridError("pyrep is not installed here; install it with 'pip install pyrep'.") from exc
     return Repository

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import pytest
 
@@ -11,6 +12,9 @@ from gridcompute.softgrid.errors import SoftgridError
 
 from .conftest import launch
 
+with warnings.catch_warnings():  # by its import pyrep has every warning shown
+    from pyrep import Repository
+
 # pyrep itself uses what Python has since declared old.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 kwargs_of = Addons.RepositoryTransfer.get_repository_transfer_kwargs
@@ -18,8 +22,6 @@ kwargs_of = Addons.RepositoryTransfer.get_repository_transfer_kwargs
 
 @pytest.fixture
 def repository(tmp_path):
-    from pyrep import Repository
-
     made = Repository()
     made.create_repository(str(tmp_path / "local"), info={"owner": "me"})
     made.dump_file([1, {"a": 2}], "sub/value", description="a value")
@@ -28,8 +30,6 @@ def repository(tmp_path):
 
 
 def test_files_of_a_repository_go_to_a_manager_which_makes_the_repository(make_grid, repository, tmp_path):
-    from pyrep import Repository
-
     grid = make_grid()
     (manager,) = launch(grid, "manager")
     place = tmp_path / "there"
@@ -71,6 +71,14 @@ def test_a_folder_that_is_no_repository_is_left_alone(repository, tmp_path):
         kwargs_of(repository, "third", "x")
     with pytest.raises(ValueError, match="no pyrep repository at"):
         kwargs_of(str(tmp_path / "mine"), "third", "x")
+
+
+def test_the_import_of_pyrep_leaves_the_programs_warnings_alone(monkeypatch):
+    monkeypatch.delitem(sys.modules, "pyrep.Repository")
+    monkeypatch.delitem(sys.modules, "pyrep")
+    before = list(warnings.filters)
+    assert Addons._repository_class() is not Repository
+    assert warnings.filters == before
 
 
 def test_without_pyrep_both_sides_say_so(repository, monkeypatch, tmp_path):

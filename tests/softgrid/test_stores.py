@@ -239,6 +239,7 @@ def test_a_package_becomes_importable_there(make_grid, package, place, tmp_path,
     assert call(grid, use, grid.workers) == [43, 43]
     if place in ("permanent", "user"):
         (late,) = launch(grid, "worker")  # finds what the others put there
+        assert place == "user" or call(grid, use, late) == [43]
         assert all(grid.transfer_add_package(str(package), late, sitePackages=place))
         assert call(grid, use, late) == [43]
         (package / "inner" / "deep.py").write_text("value = 44\n")

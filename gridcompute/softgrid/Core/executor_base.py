@@ -129,6 +129,9 @@ class ExecutorBase(LaunchBase):
         home = Path.home() / ".softgrid"
         self._permanent_dir = Path(permanent) if permanent is not None else home / "permanent"
         self._ddfs_dir = Path(ddfs) if ddfs is not None else home / "ddfs"
+        kept = self._package_folder("permanent")
+        if kept.is_dir() and str(kept) not in sys.path:
+            sys.path.append(str(kept))  # what was added to stay is importable in every later executor of this machine
         base = Path(tempfile.gettempdir() if temporary is None else temporary)
         base.mkdir(parents=True, exist_ok=True)
         _sweep(base)

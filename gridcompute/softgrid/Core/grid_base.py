@@ -492,7 +492,7 @@ class GridBase:
         """Makes a module or package importable here; `packageDict` is what `Collections.read_files` returns.
 
         `permanent` and `user` are one place for all executors of a machine: a file that another one has put there
-        with the same content is not in the way.
+        with the same content is not in the way. What is permanent is importable in executors that start later too.
         """
         title = description or "add_package"
         files: dict[str, bytes] = {}
@@ -509,16 +509,10 @@ class GridBase:
                 return _failed(title, f"{taken} exists already and is not to be replaced.")
             where = "memory"
         else:
-            folders = {
-                "temporary": lambda: self._temporary_dir / "site-packages",
-                "permanent": lambda: self._permanent_dir / "site-packages",
-                "user": lambda: Path(site.getusersitepackages()),
-            }
-            if sitePackages not in folders:
-                return _failed(
-                    title, f"sitePackages must be temporary, permanent, user or memory, not {sitePackages!r}."
-                )
-            folder = folders[sitePackages]()
+            try:
+                folder = self._package_folder(sitePackages)
+            except ValueError as exc:
+                return _failed(title, str(exc))
             try:
                 for path, content in files.items():
                     place = folder / path
@@ -540,6 +534,14 @@ class GridBase:
                 del sys.modules[module]
         importlib.invalidate_caches()
         return SoftgridStatus(True, data=where, name=title)
+
+    def _package_folder(self, place: str) -> Path:
+        """Where packages of a place lie that is no memory; raises ValueError for another word."""
+        if place == "user":
+            return Path(site.getusersitepackages())
+        if place not in ("temporary", "permanent"):
+            raise ValueError(f"sitePackages must be temporary, permanent, user or memory, not {place!r}.")
+        return (self._temporary_dir if place == "temporary" else self._permanent_dir) / "site-packages"
 
     @staticmethod
     def _add_to(store: dict[str, Any], kind: str, name: str, value: Any, replace: bool) -> SoftgridStatus:
