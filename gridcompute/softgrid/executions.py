@@ -47,6 +47,7 @@ class Executions:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._stopped = False
+        self._server: threading.Thread | None = None
         self.running = 0
         self.beside = 0  # those of them that did not queue
 
@@ -54,6 +55,11 @@ class Executions:
         """Functions that wait, for a promise or not."""
         with self._changed:
             return len(self._waiting) + sum(len(promise.waiting) for promise in self._promises.values())
+
+    @property
+    def is_in_turn(self) -> bool:
+        """Whether whoever asks is a function that holds the queue."""
+        return threading.current_thread() is self._server
 
     @property
     def running_in_turn(self) -> int:
@@ -98,6 +104,7 @@ class Executions:
 
     def serve(self) -> None:
         """Runs what waits, in this thread, until `stop`."""
+        self._server = threading.current_thread()
         while True:
             with self._changed:
                 found = self._next()

@@ -182,6 +182,9 @@ def test_a_function_may_itself_transfer_and_collect(grid):
         first=True,
     )
     assert back == [[grid.gridUniqueName]]
+    (status,) = call(grid, ask, one, one, first=True)
+    assert "can't wait there for another; give that the priority None" in status.error
+    assert call(grid, ask, one, one, first=True, priority=None) == [[one]]
 
 
 def test_what_could_not_start_is_one_status_and_nothing_was_sent(grid):

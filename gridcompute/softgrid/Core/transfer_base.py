@@ -182,6 +182,8 @@ class TransferBase(MachineManagement):
         """`transfer`; without `keep` no collected result is kept under its name."""
         try:
             plans = self._plan(transferKwargs, receivers, bounce, transferTimeout, multiplier, allowBridging)
+            if collect:
+                self._refuse_to_wait_for_oneself(plans)
             packed = self._pack_all(plans)
         except (ValueError, TypeError, travel.TravelError) as exc:
             return SoftgridStatus(False, self._hide(str(exc)), data=transferKwargs, name="transfer")
@@ -248,6 +250,17 @@ class TransferBase(MachineManagement):
             if timeout is not None:
                 plan.timeout = self.get_transfer_wait_timeout(timeout, factor, self._path_length(plan))
         return plans
+
+    def _refuse_to_wait_for_oneself(self, plans: list[_Plan]) -> None:
+        """Raises ValueError for what would stand in this executor's queue behind the function that waits for it."""
+        me = self.gridUniqueName
+        for plan in plans:
+            if me in plan.final_receivers and plan.template.get("priority", 1) is not None:
+                if self._executions.is_in_turn:
+                    raise ValueError(
+                        f"A function in the queue of {me} can't wait there for another; give that the priority None."
+                    )
+                return
 
     def _receivers(self, receivers: Any) -> list[_Plan]:
         """Keywords, names and trajectories as a flat list; a list inside the list is a trajectory (ruling 11)."""
