@@ -110,7 +110,7 @@ class Question(Dialog):
 
 
 class Reading(Dialog):
-    """A text to read, with further `buttons` (text, command) beside Close; several texts become tabs."""
+    """A text to read; several become tabs, of which the one with the label `first` is seen first."""
 
     def __init__(
         self,
@@ -118,30 +118,44 @@ class Reading(Dialog):
         title: str,
         pages: Sequence[tuple[str, str]],
         *,
-        buttons: Sequence[tuple[str, Callable[[], None]]] = (),
         fixed: bool = False,
         name: str = "reading",
         size: tuple[int, int] = (88, 26),
+        first: str = "",
     ):
         super().__init__(master, title, name=name, resizable=True)
+        self._boxes: list[tk.Text] = []
         row = ttk.Frame(self.body, name="buttons")
         row.pack(side="bottom", fill="x", pady=(scaled(self, 12), 0))
         close = mnemonic_button(row, "&Close", lambda: self.close(None), name="close", bootstyle="primary")
         close.pack(side="right")
         bind_mnemonic(self, "&Close", close)
-        for number, (text, command) in enumerate(buttons):
-            button = mnemonic_button(row, text, command, name=f"button{number}", bootstyle="secondary-outline")
-            button.pack(side="left", padx=(0, scaled(self, 8)))
-            bind_mnemonic(self, text, button)
         if len(pages) == 1:
             self._page(self.body, pages[0][1], fixed, size).pack(fill="both", expand=True)
         else:
             book = ttk.Notebook(self.body, name="pages")
             book.pack(fill="both", expand=True)
             for label, text in pages:
-                book.add(self._page(book, text, fixed, size), text=label)
+                page = self._page(book, text, fixed, size)
+                book.add(page, text=label)
+                if label == first:
+                    book.select(page)
         self.bind("<Return>", lambda event: self.close(None))
+        for key, number, unit in (
+            ("Up", -1, "units"),
+            ("Down", 1, "units"),
+            ("Prior", -1, "pages"),
+            ("Next", 1, "pages"),
+        ):
+            close.bind(f"<{key}>", partial(self._scroll, number, unit))
         self.show(close)
+
+    def _scroll(self, number: int, unit: str, event: tk.Event) -> str:
+        """The text that is seen moves, though the button has the keyboard."""
+        for box in self._boxes:
+            if box.winfo_viewable():
+                box.tk.call(str(box), "yview", "scroll", number, unit)
+        return "break"
 
     def _page(self, master: tk.Misc, text: str, fixed: bool, size: tuple[int, int]) -> ttk.Frame:
         frame = ttk.Frame(master, padding=2)
@@ -156,12 +170,21 @@ class Reading(Dialog):
             font="TkFixedFont" if fixed else "TkDefaultFont",
         )
         bar = ttk.Scrollbar(frame, command=box.yview)
-        box.configure(yscrollcommand=bar.set)
-        bar.pack(side="right", fill="y")
+        box.configure(yscrollcommand=partial(_set_bar, bar, box))
         box.pack(side="left", fill="both", expand=True)
         box.insert("1.0", text)
         read_only(box)
+        self._boxes.append(box)
         return frame
+
+
+def _set_bar(bar: ttk.Scrollbar, box: tk.Text, first: str, last: str) -> None:
+    """A scrollbar that stands there only while there is something to scroll."""
+    bar.set(first, last)
+    if float(first) <= 0 and float(last) >= 1:
+        bar.pack_forget()
+    elif not bar.winfo_manager():
+        bar.pack(side="right", fill="y", before=box)
 
 
 class ProgressWindow(Dialog):
@@ -207,11 +230,28 @@ def read_only(box: tk.Text) -> None:
     box.bind("<Key>", lambda event: None if _moves_or_copies(event) else "break")
     box.bind("<<Paste>>", lambda event: "break")
     box.bind("<<Cut>>", lambda event: "break")
+    box.bind("<Tab>", lambda event: _go_to(box.tk_focusNext()))
+    for backwards in ("<Shift-Tab>", "<ISO_Left_Tab>"):
+        with contextlib.suppress(tk.TclError):  # the second is a key of X11 alone
+            box.bind(backwards, lambda event: _go_to(box.tk_focusPrev()))
+    box.bind("<Return>", lambda event: _pass_on(box, "<Return>"))
+
+
+def _go_to(widget: tk.Misc | None) -> str:
+    if widget is not None:
+        widget.focus_set()
+    return "break"
+
+
+def _pass_on(box: tk.Text, key: str) -> str:
+    """A key that would write into the text is the window's."""
+    box.winfo_toplevel().event_generate(key)
+    return "break"
 
 
 def _moves_or_copies(event: tk.Event) -> bool:
     state = event.state if isinstance(event.state, int) else 0
-    keys = ("Up", "Down", "Left", "Right", "Prior", "Next", "Home", "End", "Tab", "Escape", "Return", "F1", "F5")
+    keys = ("Up", "Down", "Left", "Right", "Prior", "Next", "Home", "End", "Escape", "F1", "F5")
     return event.keysym in keys or bool(state & 0x0C)
 
 

@@ -96,6 +96,9 @@ class Face:
     def show_tab(self, view: tk.Misc) -> str:
         raise NotImplementedError
 
+    def shown_tab(self) -> str:
+        raise NotImplementedError
+
     def call(
         self,
         lane: Lane,
@@ -116,9 +119,12 @@ class Face:
         return self._keep_running
 
     def create_progress_window(
-        self, progress_mode: str, progress_text: str, progress_max: float = 0, *, unit: str = ""
+        self, progress_mode: str, progress_text: str, progress_max: float = 100, *, unit: str = ""
     ) -> None:
-        """Show how far something is, with a way to stop it; events change it afterwards."""
+        """Show how far something is, with a way to stop it; events change it afterwards.
+
+        `progress_mode` is determinate or indeterminate; `progress_max` 0 is one that an event will tell.
+        """
         self._keep_running = True
         self.state.progress = state.Progress(
             progress_text, progress_max if progress_mode == "determinate" else 0, unit=unit

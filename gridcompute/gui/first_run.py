@@ -168,9 +168,9 @@ class CreateWindow(Dialog):
         self.password, self.address = tk.StringVar(self), tk.StringVar(self)
         self.here = tk.BooleanVar(self, True)
         first = self._entry(0, "Shared &folder", self.folder, "folder")
-        mnemonic_button(self.body, "&Browse …", self._browse, name="browse", bootstyle="secondary-outline").grid(
-            row=0, column=2, padx=(self._gap, 0)
-        )
+        browse = mnemonic_button(self.body, "&Browse …", self._browse, name="browse", bootstyle="secondary-outline")
+        browse.grid(row=0, column=2, padx=(self._gap, 0))
+        bind_mnemonic(self, "&Browse …", browse)
         self._note(1, "A new or empty folder that everybody of the team may read and write.")
         self._entry(2, "User &group", self.team, "group")
         self._entry(3, "&Password", self.password, "password", show="•")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tkinter as tk
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import ttkbootstrap as ttk
@@ -95,7 +96,7 @@ class MyCases(ttk.Frame):
 
     def _menu(self) -> tk.Menu:
         gui = self.gui
-        menu = ttk.Menu(self, tearoff=False, postcommand=lambda: self._enable_entries(menu))
+        menu = ttk.Menu(self, tearoff=False, postcommand=lambda: enable_entries(menu, self.possible()))
         menu.add_command(label="Output and traceback", accelerator="Return", command=gui.show_output)
         menu.add_command(label="Show the input", command=gui.show_input)
         menu.add_command(label="Open the results' folder", command=gui.open_results)
@@ -105,11 +106,11 @@ class MyCases(ttk.Frame):
         menu.add_command(label="Remove from the grid", command=gui.give_up_selected)
         return menu
 
-    def _enable_entries(self, menu: tk.Menu) -> None:
-        """What can't be done with the selected cases is grey."""
+    def possible(self) -> dict[str, bool]:
+        """Entry of a menu -> whether that can be done with the selected cases."""
         kinds = {texts.kind(row["status"]) for row in self.rows.chosen}
         one = len(self.rows.chosen) == 1
-        possible = {
+        return {
             "Output and traceback": one,
             "Show the input": one and "received" not in kinds,
             "Open the results' folder": bool(kinds & {"processed", "received"}),
@@ -117,8 +118,6 @@ class MyCases(ttk.Frame):
             "Retry": bool(kinds & {"error", "cancelled"}),
             "Remove from the grid": bool(kinds & {"error", "cancelled"}),
         }
-        for label, on in possible.items():
-            menu.entryconfigure(label, state="normal" if on else "disabled")
 
     def _go_to_filter(self, entry: ttk.Entry) -> None:
         self.gui.show_tab(self)
@@ -156,12 +155,11 @@ class MyCases(ttk.Frame):
         self.table.draw()
 
     def _enable(self) -> None:
-        chosen = self.rows.chosen
-        kinds = {texts.kind(row["status"]) for row in chosen}
-        enable(self.cancel, bool(kinds & {"to process", "processing", "processed", "error"}))
-        enable(self.retry, bool(kinds & {"error", "cancelled"}))
-        enable(self.output, len(chosen) == 1)
-        enable(self.folder, bool(kinds & {"processed", "received"}))
+        chosen, possible = self.rows.chosen, self.possible()
+        enable(self.cancel, possible["Cancel"])
+        enable(self.retry, possible["Retry"])
+        enable(self.output, possible["Output and traceback"])
+        enable(self.folder, possible["Open the results' folder"])
         shown, total = len(self.rows.order), len(self.rows)
         words = texts.number(total, "case") if shown == total else f"{shown:,} of {texts.number(total, 'case')}"
         set_text(self.count, words + (f", {len(chosen):,} selected" if chosen else ""))
@@ -171,6 +169,12 @@ def set_text(label: ttk.Label | ttk.Button, text: str) -> None:
     """Change a label only where it differs: each change draws."""
     if label.cget("text") != text:
         label.configure(text=text)
+
+
+def enable_entries(menu: tk.Menu, possible: Mapping[str, bool]) -> None:
+    """Make the entries grey that can't be done now."""
+    for label, on in possible.items():
+        menu.entryconfigure(label, state="normal" if on else "disabled")
 
 
 def enable(button: ttk.Button, on: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import ttkbootstrap as ttk
 
 from gridcompute import clock
-from gridcompute.gui.my_cases import enable, set_text
+from gridcompute.gui.my_cases import enable, enable_entries, set_text
 from gridcompute.gui.table import Table, scaled
 from gridcompute.machine.environments import FAILED
 
@@ -29,7 +29,9 @@ class Lending(ttk.Frame):
         words = ttk.Frame(self, name="words")
         words.pack(side="left", padx=(0, 2 * gap))
         ttk.Label(words, text="Processes lent to the grid", font="GridHeading", anchor="e").pack(fill="x")
-        self.state_label = ttk.Label(words, name="state", bootstyle="secondary", anchor="e")
+        self.state_label = ttk.Label(
+            words, name="state", bootstyle="secondary", anchor="e", justify="right", wraplength=scaled(self, 340)
+        )
         self.state_label.pack(fill="x")
         self.fewer = ttk.Button(
             self,
@@ -95,9 +97,11 @@ class MyProcesses(ttk.Frame):
             button.pack(side="left", padx=(0, gap))
         self.environments.pack(side="right", padx=(gap, 0))
         self.rules.pack(side="right")
-        self.rules_label = ttk.Label(row, name="rulestext", bootstyle="secondary")
-        self.rules_label.pack(side="right", padx=gap)
-        menu = ttk.Menu(self, tearoff=False)
+        self.foot = ttk.Frame(self, name="foot")
+        self.foot.pack(side="bottom", fill="x")
+        ttk.Frame(self.foot, height=1).pack()  # lets it shrink when no rule is set
+        self.rules_label = ttk.Label(self.foot, name="rulestext", bootstyle="secondary")
+        menu = ttk.Menu(self, tearoff=False, postcommand=lambda: enable_entries(menu, self.possible()))
         for label, what in (("Pause", "pause"), ("Resume", "resume")):
             menu.add_command(label=label, command=partial(gui.act_on_processes, what))
         menu.add_command(label="Stop", accelerator="Del", command=gui.stop_processes)
@@ -113,7 +117,12 @@ class MyProcesses(ttk.Frame):
 
     def show(self) -> None:
         """Draw what changed; the elapsed times each second."""
-        set_text(self.rules_label, self.gui.rules_in_words())
+        rules = self.gui.rules_in_words()
+        set_text(self.rules_label, rules)
+        if rules and not self.rules_label.winfo_manager():
+            self.rules_label.pack(anchor="w", pady=(scaled(self, 8), 0))
+        elif not rules:
+            self.rules_label.pack_forget()
         failed = len(self.gui.state.environments_of(FAILED))
         set_text(self.environments, f"Environments: {failed} failed …" if failed else "Environments …")
         if self._drawn != self.rows.version:
@@ -126,8 +135,17 @@ class MyProcesses(ttk.Frame):
         else:
             self.table.draw()
 
-    def _enable(self) -> None:
+    def possible(self) -> dict[str, bool]:
+        """Entry of a menu -> whether that can be done with the selected cases."""
         chosen = {row["status"] for row in self.rows.chosen}
-        enable(self.pause, bool(chosen - {"paused", "ending"}))
-        enable(self.resume, "paused" in chosen)
-        enable(self.stop, bool(chosen - {"ending"}))
+        return {
+            "Pause": bool(chosen - {"paused", "ending"}),
+            "Resume": "paused" in chosen,
+            "Stop": bool(chosen - {"ending"}),
+        }
+
+    def _enable(self) -> None:
+        possible = self.possible()
+        enable(self.pause, possible["Pause"])
+        enable(self.resume, possible["Resume"])
+        enable(self.stop, possible["Stop"])

@@ -85,6 +85,7 @@ class SendCases(ttk.Frame):
             row, name="priority", from_=0, to=100, width=4, textvariable=gui.priority, justify="right"
         )
         self.priority.pack(side="right", padx=(gap // 2, 2 * gap))
+        self.priority.bind("<FocusOut>", lambda event: gui.tidy_priority())
         ttk.Label(row, text="Priority").pack(side="right")
         self.adders = (add, folder)
 
@@ -92,7 +93,7 @@ class SendCases(ttk.Frame):
         menu = ttk.Menu(self, tearoff=False)
         menu.add_command(label="Details", command=self._details)
         menu.add_command(label="Remove", accelerator="Del", command=self.gui.remove_selected)
-        menu.add_command(label="Remove submitted", command=self.gui.remove_submitted)
+        menu.add_command(label="Remove submitted and failed ones", command=self.gui.remove_submitted)
         return menu
 
     def _accept_drops(self) -> None:
@@ -145,6 +146,16 @@ class SendCases(ttk.Frame):
             self._drawn = current.sends.version
             self._enable()
         self.table.draw()
+
+    def possible(self) -> dict[str, bool]:
+        """Entry of the menu File -> whether that can be done with the list."""
+        current = self.gui.state
+        return {
+            "Add cases …": bool(current.applications),
+            "Add folder …": bool(current.applications),
+            "Submit list to server": bool(current.of_kind(state.READY)),
+            "Remove submitted and failed ones": bool(current.of_kind(state.SUBMITTED, state.FAILED)),
+        }
 
     def _enable(self) -> None:
         current = self.gui.state

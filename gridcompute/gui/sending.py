@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 class Sending(Face):
     """Adds cases, removes them, submits them."""
 
+    _doubting = False
+
     def choose_application(self) -> None:
         self._remember(application=self.application.get())
         self.send_cases.show()
@@ -81,7 +83,7 @@ class Sending(Face):
         for number, file in enumerate(files):
             if not self._keep_running:
                 break
-            self.event_queue.put({"type": "change progress", "value": number, "text": file})
+            self.event_queue.put({"type": "change progress", "value": number, "text": Path(file).name})
             _, errors = self.server.select_cases([file], application, self.is_wanted)
             failed += [(file, error) for error in errors]
         return failed
@@ -102,25 +104,41 @@ class Sending(Face):
 
     def submit_to_server(self) -> None:
         """Send all cases of the list that are not submitted yet, after a question."""
+        names = sorted({row["application"] for row in self.state.of_kind(state.READY)})
+        if names and self._may_submit() and not self._doubting:
+            self._doubting = True
+            self.call(self.short, self._doubts, names, then=self._ask_submit, failed=lambda error: self._ask_submit([]))
+
+    def _may_submit(self) -> bool:
+        return self.progress_window is None and self.state.phase == "ready"
+
+    def _doubts(self, applications: list[str]) -> list[str]:
+        """In the lane: why the cases may wait for long."""
+        assert self.server is not None
+        return [doubt for name in applications for doubt in self.server.doubts_about(name)]
+
+    def _ask_submit(self, doubts: list[str]) -> None:
+        self._doubting = False
         ready = self.state.of_kind(state.READY)
-        if not ready or self.progress_window is not None or self.state.phase != "ready":
+        if not ready or not self._may_submit():
             return
-        size = texts.size(sum(row["size"] for row in ready))
         names = sorted({row["application"] for row in ready})
+        size = texts.size(sum(row["size"] for row in ready))
+        question = f"Submit {texts.number(len(ready), 'case')} of {' and '.join(names)} ({size}) to the grid?"
         Question(
             self.root,
             "Submit",
-            f"Submit {texts.number(len(ready), 'case')} of {' and '.join(names)} ({size}) to the grid?",
+            "\n\n".join([question, *doubts]),
             [("&Cancel", None, "secondary"), ("&Submit", True, "success")],
             lambda yes: self._submit(names) if yes else None,
-            icon="send",
+            icon="exclamation-triangle" if doubts else "send",
             name="confirm",
         )
 
     def _submit(self, applications: list[str]) -> None:
         application = applications[0]
         cases = self.state.begin_submit(application)
-        self.create_progress_window("determinate", f"Submitting {texts.number(len(cases), 'case')} …")
+        self.create_progress_window("determinate", f"Submitting {texts.number(len(cases), 'case')} …", 0)
         self.call(
             self.long,
             self._send,
@@ -140,6 +158,10 @@ class Sending(Face):
             return max(0, min(100, int(self.priority.get())))
         except ValueError:
             return config.default_priority
+
+    def tidy_priority(self) -> None:
+        """Show the number that counts: what is no number from 0 to 100 is not used."""
+        self.priority.set(str(self._priority()))
 
     def _submitted(self, result: Any, others: list[str]) -> None:
         self.close_progress()

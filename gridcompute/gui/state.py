@@ -35,14 +35,17 @@ class Progress:
     maximum: float = 0.0
     value: float = 0.0
     unit: str = ""
+    note: str = ""  # what is done at this moment
 
     @property
     def detail(self) -> str:
         if not self.maximum:
-            return ""
+            return self.note
         if self.unit == "B":
-            return f"{texts.size(self.value)} of {texts.size(self.maximum)}"
-        return f"{self.value:,.0f} of {self.maximum:,.0f} {self.unit}".rstrip()
+            level = f"{texts.size(self.value)} of {texts.size(self.maximum)}"
+        else:
+            level = f"{self.value:,.0f} of {self.maximum:,.0f} {self.unit}".rstrip()
+        return f"{level}  ·  {texts.short(self.note, 40)}" if self.note else level
 
 
 @dataclass
@@ -240,7 +243,7 @@ class State:
 
     def _progress(self, event: dict[str, Any]) -> None:
         if self.progress is not None:
-            self.progress.value = event["value"]
+            self.progress.value, self.progress.note = event["value"], event.get("text", "")
 
     def _close_progress(self, event: dict[str, Any]) -> None:
         self.progress = None

@@ -223,6 +223,9 @@ class Table(ttk.Frame):
         tree.bind("<Control-Button-1>", lambda event: self._click(event, toggle=True))
         tree.bind("<Double-Button-1>", self._double_click)
         tree.bind("<Button-3>", self._show_menu)
+        for keys in ("<Shift-F10>", "<App>" if self.tk.call("tk", "windowingsystem") == "win32" else "<Menu>"):
+            with contextlib.suppress(tk.TclError):  # a key that this system does not know
+                tree.bind(keys, lambda event: self._menu_at_cursor())
         tree.bind("<ButtonRelease-1>", lambda event: self.after_idle(self._resized))  # a column may be wider now
         for key, step in (("<Up>", -1), ("<Down>", 1)):
             tree.bind(key, partial(self._key_moves, step, False))
@@ -293,6 +296,17 @@ class Table(ttk.Frame):
             self._selected()
         if self.menu is not None:
             self.menu.tk_popup(event.x_root, event.y_root)
+        return "break"
+
+    def _menu_at_cursor(self) -> str:
+        """The menu by the keyboard, below the row that it acts on."""
+        order = self.rows.order
+        place = order.index(self.rows.cursor) - self._first if self.rows.cursor in order else -1
+        if self.menu is not None and self.rows.selected and 0 <= place < len(self._items):
+            box = self.tree.bbox(self._items[place])
+            if box:
+                x, y = self.tree.winfo_rootx() + int(box[0]), self.tree.winfo_rooty() + int(box[1]) + int(box[3])
+                self.menu.tk_popup(x + scaled(self, 12), y)
         return "break"
 
     def _sort(self, key: str) -> None:

@@ -55,7 +55,8 @@ class Telling(Face):
 
     def open_help(self) -> None:
         """Say how the program is used."""
-        Reading(self.root, "Help", help_texts.help_pages(self.home.log_path), name="help")
+        pages = help_texts.help_pages(self.home.log_path)
+        Reading(self.root, "Help", pages, name="help", first=self.shown_tab())
 
     def open_license(self) -> None:
         """Show the licences of the program and of all that it ships with."""

@@ -38,7 +38,7 @@ from gridcompute.gui.first_run import MakeGrid, OwnServer
 from gridcompute.gui.grid_tab import GridTab
 from gridcompute.gui.log_pane import LogPane
 from gridcompute.gui.looks import Looks
-from gridcompute.gui.my_cases import MyCases, set_text
+from gridcompute.gui.my_cases import MyCases, enable_entries, set_text
 from gridcompute.gui.my_processes import Lending, MyProcesses
 from gridcompute.gui.send_cases import SendCases
 from gridcompute.gui.sending import Sending
@@ -279,11 +279,13 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             ("&Add cases …", "Ctrl+O", self.add_cases),
             ("Add f&older …", "", self.add_folder),
             ("&Submit list to server", "Ctrl+Return", self.submit_to_server),
+            ("Remove s&ubmitted and failed ones", "", self.remove_submitted),
             None,
             ("&Report …", "Ctrl+R", self.create_report),
             ("Another &grid …", "", self.choose_grid),
             None,
             ("&Quit", "Ctrl+Q", self.exit_program),
+            possible=self.send_cases.possible,
         )
         self._menu(
             bar,
@@ -294,6 +296,8 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             ("&Output and traceback", "", self.show_output),
             ("Show the &input", "", self.show_input),
             ("Open the results' &folder", "", self.open_results),
+            ("Re&move from the grid", "", self.give_up_selected),
+            possible=self.my_cases.possible,
         )
         self._menu(
             bar,
@@ -304,6 +308,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             None,
             ("&Lending rules …", "", self.open_rules),
             ("&Environments …", "", self.open_environments),
+            possible=self.my_processes.possible,
         )
         view = self._menu(bar, "&View", ("&Log", "Ctrl+L", self.toggle_log))
         self.theme = tk.StringVar(self.root, self.preferences.get("theme", "system"))
@@ -328,9 +333,16 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             ("&About", "", self.open_about),
         )
 
-    def _menu(self, bar: tk.Menu, title: str, *entries: tuple[str, str, Callable[[], Any]] | None) -> tk.Menu:
+    def _menu(
+        self,
+        bar: tk.Menu,
+        title: str,
+        *entries: tuple[str, str, Callable[[], Any]] | None,
+        possible: Callable[[], dict[str, bool]] = dict,
+    ) -> tk.Menu:
+        """`possible` tells, when the menu is opened, which of its entries can be done."""
         text, place = split_mnemonic(title)
-        menu = ttk.Menu(bar, tearoff=False)
+        menu = ttk.Menu(bar, tearoff=False, postcommand=lambda: enable_entries(menu, possible()))
         bar.add_cascade(label=text, underline=place, menu=menu)
         for entry in entries:
             if entry is None:
@@ -363,6 +375,11 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
     def show_tab(self, view: tk.Misc) -> str:
         self.book.select(view)
         return "break"
+
+    def shown_tab(self) -> str:
+        """The title of the tab in front, empty before the window is filled."""
+        front = self.book.select() if self.views else ""
+        return next((title for view, title in getattr(self, "tabs", ()) if str(view) == front), "")
 
     def toggle_log(self) -> None:
         self.log.toggle()
@@ -501,7 +518,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
 
     def _draw_frame(self) -> None:
         current = self.state
-        set_text(self.grid_label, texts.short(current.grid_name, 58))
+        set_text(self.grid_label, texts.short(current.grid_name, 48))
         allowed = ", ".join(current.allowed) or "no application"
         set_text(self.allowed_label, f"This computer ({current.machine}) may process: {allowed}")
         set_text(self.counters, f"My cases: {current.to_process:,} to process, {current.to_receive:,} to receive")

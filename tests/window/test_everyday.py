@@ -146,7 +146,7 @@ def test_lending_rules_news_and_a_share_that_goes_away(
     window.press("rules.body.awayvalues.minutes", times=3)
     a_screen.type("0.05")
     window.press("rules.body.buttons.ok")
-    window.wait_for(lambda: "0.05 min, not on battery" in window.text("processes.buttons.rulestext"), "it is set")
+    window.wait_for(lambda: "0.05 min, not on battery" in window.text("processes.foot.rulestext"), "it is set")
     window.wait_for(lambda: stages(window) == ["running"], "a case while nobody is there")
     window.wait_for(
         lambda: (
@@ -226,9 +226,15 @@ def test_no_text_is_cut_off_at_any_scaling(make_grid, tmp_path: Path, dpi, width
             for button, dialog in (("rules", "rules"), ("environments", "environments")):
                 window.press(f"processes.buttons.{button}")
                 window.widget(f"{dialog}.body")
+                if dialog == "rules":
+                    window.keys("alt+a", "alt+b", "alt+y", "alt+m")
                 assert nothing_is_cut_off(window), dialog
-                window.keys("Escape")
+                window.keys("Return" if dialog == "rules" else "Escape")
                 window.wait_for(lambda name=dialog: not window.find(f"{name}.body"), f"no {dialog} any more")
+            window.press("lending.more")
+            window.wait_for(lambda: "your rule lends" in window.text("lending.words.state"), "why nothing is taken")
+            assert "GB left" in window.text("processes.foot.rulestext"), "the four rules"
+            assert nothing_is_cut_off(window)
             assert window.terminate() == 0
         finally:
             window.end()

@@ -102,7 +102,7 @@ def test_the_progress_window_follows_its_events(state):
     state.progress = Progress("Submitting")
     state.handle(events.change_progress_max(2_000_000, unit="B"))
     state.handle(events.change_progress(500_000, "copying"))
-    assert state.progress.detail == "500 kB of 2 MB"
+    assert state.progress.detail == "500 kB of 2 MB  ·  copying"
     state.handle(events.close_progress())
     assert state.progress is None
     state.handle(events.change_progress(1))  # a late one
