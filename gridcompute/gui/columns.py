@@ -42,12 +42,12 @@ SEND = [
 
 MY_CASES = [
     Column("case", "Case", 130, lambda row: texts.files(row["files"], row.get("count", 0)), stretch=True),
-    Column("application", "Application", 120, lambda row: row["application"], stretch=True),
+    Column("application", "Application", 134, lambda row: row["application"], stretch=True),
     Column("status", "Status", 108, texts.status, _queue_order, stretch=True),
     Column("progress", "Progress", 160, texts.progress),
-    Column("processor", "Processor", 92, lambda row: row["processor"]),
-    Column("attempt", "Attempt", 80, lambda row: str(row["attempt"] or ""), lambda row: row["attempt"], anchor="e"),
-    Column("priority", "Priority", 74, lambda row: str(row["priority"]), lambda row: -row["priority"], anchor="e"),
+    Column("processor", "Processor", 88, lambda row: row["processor"]),
+    Column("attempt", "Attempt", 72, lambda row: str(row["attempt"] or ""), lambda row: row["attempt"], anchor="e"),
+    Column("priority", "Priority", 68, lambda row: str(row["priority"]), lambda row: -row["priority"], anchor="e"),
     Column(
         "submitted", "Submitted", 134, lambda row: texts.moment(row["submitted"]), lambda row: row["submitted"], "e"
     ),

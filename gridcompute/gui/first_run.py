@@ -119,14 +119,16 @@ class Choice(ttk.Frame):
         ).pack(pady=gap)
         row = ttk.Frame(self, name="cards")
         row.pack()
-        self._card(row, "join", "people", "Join a grid", "Your team has one: choose its shared folder.", "Ch&oose …")
+        self.first = self._card(
+            row, "join", "people", "Join a grid", "Your team has one: choose its shared folder.", "Ch&oose …"
+        )
         self._card(row, "create", "hdd-network", "Create a grid", "Make a shared folder for your team.", "C&reate …")
         self._card(row, "demo", "play-circle", "Try the demo", "A small grid on this computer alone.", "&Try it")
         self.complaint = ttk.Label(self, name="complaint", bootstyle="danger", wraplength=scaled(self, 620))
         self.complaint.pack(pady=gap)
         self.back = gui.button(self, "&Back", gui.back_to_grid, name="back", bootstyle="secondary")
 
-    def _card(self, master: tk.Misc, name: str, icon: str, title: str, text: str, button: str) -> None:
+    def _card(self, master: tk.Misc, name: str, icon: str, title: str, text: str, button: str) -> ttk.Button:
         gap = scaled(self, 10)
         card = ttk.Frame(master, name=name, padding=2 * gap, borderwidth=1, style="Card.TFrame")
         column = len(master.grid_slaves())
@@ -139,6 +141,7 @@ class Choice(ttk.Frame):
             card, button, getattr(self, f"_{name}"), name="go", bootstyle="primary" if name == "join" else "secondary"
         )
         made.pack(side="bottom", pady=(gap, 0))
+        return made
 
     def complain(self, message: str) -> None:
         self.complaint.configure(text=message)

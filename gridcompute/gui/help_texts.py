@@ -57,10 +57,11 @@ def help_pages(log_path: Path) -> Pages:
             "F5            refresh\n"
             "Del           remove, cancel or stop what is selected\n"
             "Return        details of the selected row\n"
+            "Shift+F10     the menu of the selected row\n"
             "Esc           close a dialog, a notice, the filter\n"
             "F1            this help\n"
             "Ctrl+Q        quit\n"
-            "Alt and the underlined letter press a button.",
+            "Alt and the underlined letter press a button or open a menu.",
         ),
         (
             "When something is wrong",

@@ -81,6 +81,7 @@ class MyCases(ttk.Frame):
         kinds.bind("<<ComboboxSelected>>", lambda event: self._filter())
         kinds.bind("<<ComboboxSelected>>", lambda event: kinds.selection_clear(), add="+")
         ttk.Label(row, text="Filter").pack(side="right")
+        entry.lift()  # Tab goes from left to right
 
     def _foot(self, gap: int) -> None:
         row = ttk.Frame(self, name="foot")

@@ -30,7 +30,7 @@ class Lending(ttk.Frame):
         words.pack(side="left", padx=(0, 2 * gap))
         ttk.Label(words, text="Processes lent to the grid", font="GridHeading", anchor="e").pack(fill="x")
         self.state_label = ttk.Label(
-            words, name="state", bootstyle="secondary", anchor="e", justify="right", wraplength=scaled(self, 340)
+            words, name="state", bootstyle="secondary", anchor="e", justify="right", wraplength=scaled(self, 320)
         )
         self.state_label.pack(fill="x")
         self.fewer = ttk.Button(

@@ -87,6 +87,7 @@ class SendCases(ttk.Frame):
         self.priority.pack(side="right", padx=(gap // 2, 2 * gap))
         self.priority.bind("<FocusOut>", lambda event: gui.tidy_priority())
         ttk.Label(row, text="Priority").pack(side="right")
+        self.submit.lift()  # Tab goes from left to right
         self.adders = (add, folder)
 
     def _menu(self) -> tk.Menu:

@@ -84,6 +84,7 @@ class Splash(ttk.Frame):
         else:
             self.choice.back.pack_forget()
         self.choice.place(relx=0.5, rely=0.45, anchor="center")
+        self.choice.first.focus_set()
 
     def show(self) -> None:
         """Count down to the next attempt, and make it."""

@@ -382,6 +382,8 @@ class State:
         changes = dict(event["changes"])
         if "fraction" in changes or "text" in changes:
             changes["progress"] = {"fraction": changes.pop("fraction", 0.0), "text": changes.pop("text", "")}
+            if (self.processes.get(event["id"]) or {}).get("status") in ("fetch", "unpack"):
+                changes["status"] = "run"  # stages that pass in a moment are not told; who reports progress runs
         self.processes.change(event["id"], **changes)
 
     @property

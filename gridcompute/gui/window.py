@@ -361,7 +361,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             ("<Control-q>", self.exit_program),
             ("<F5>", self.refresh_my_cases),
             ("<F1>", self.open_help),
-            ("<Escape>", self.dismiss_notice),
+            ("<Escape>", self.escape),
         ):
             self.root.bind(keys, partial(self._key, command))
 
@@ -383,6 +383,13 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
 
     def toggle_log(self) -> None:
         self.log.toggle()
+
+    def escape(self) -> None:
+        """Put the notice away, or leave the choice of another grid."""
+        if self.state.phase == "choosing":
+            self.back_to_grid()
+        else:
+            self.dismiss_notice()
 
     # The event loop.
 
@@ -518,7 +525,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
 
     def _draw_frame(self) -> None:
         current = self.state
-        set_text(self.grid_label, texts.short(current.grid_name, 48))
+        set_text(self.grid_label, texts.short(current.grid_name, 52))
         allowed = ", ".join(current.allowed) or "no application"
         set_text(self.allowed_label, f"This computer ({current.machine}) may process: {allowed}")
         set_text(self.counters, f"My cases: {current.to_process:,} to process, {current.to_receive:,} to receive")

@@ -73,6 +73,15 @@ def test_environments_are_read_again_when_one_changed_and_what_is_made_is_said(s
     assert state.is_used(state.environments["new"])
 
 
+def test_a_case_that_reports_progress_runs(state):
+    state.handle(events.add_my_process(process(status="fetch")))
+    state.handle(events.change_my_process("a1", fraction=0.1, text="784233 to go"))
+    assert state.processes["a1"]["status"] == "run"
+    state.handle(events.change_my_process("a1", status="paused"))
+    state.handle(events.change_my_process("a1", fraction=0.2, text=""))
+    assert state.processes["a1"]["status"] == "paused"
+
+
 def test_log_file_only_shows_nothing(state):
     state.handle(events.log_file_only("hidden"))
     assert not state.log and state.notice is None
