@@ -1,4 +1,4 @@
-"""This computer's desktop: light or dark, notifications, opening folders, whether somebody is at it, the battery.
+"""This computer's desktop: light or dark, notifications, opening folders and files.
 
 Every function may be slow, so it is called beside an event loop, and none raises for a desktop that lacks the thing.
 """
@@ -58,8 +58,42 @@ def notify(title: str, text: str) -> None:
     if sys.platform == "darwin":
         script = "on run argv\ndisplay notification (item 2 of argv) with title (item 1 of argv)\nend run"
         _ask("osascript", "-e", script, title, text)
-    elif sys.platform != "win32":
+    elif sys.platform == "win32":
+        _toast(title, text)
+    else:
         _ask("notify-send", "--app-name", title, title, text)
+
+
+_toast_script = """
+$null = [Windows.UI.Notifications.ToastNotificationManager, Windows.UI.Notifications, ContentType = WindowsRuntime]
+$manager = [Windows.UI.Notifications.ToastNotificationManager]
+$content = $manager::GetTemplateContent([Windows.UI.Notifications.ToastTemplateType]::ToastText02)
+$texts = $content.GetElementsByTagName('text')
+$null = $texts.Item(0).AppendChild($content.CreateTextNode($env:GRIDCOMPUTE_TITLE))
+$null = $texts.Item(1).AppendChild($content.CreateTextNode($env:GRIDCOMPUTE_TEXT))
+$shown_as = '{1AC14E77-02E7-4E5D-B744-2EB1AE5198B7}\\WindowsPowerShell\\v1.0\\powershell.exe'
+$manager::CreateToastNotifier($shown_as).Show([Windows.UI.Notifications.ToastNotification]::new($content))
+"""
+"""A notification of Windows 10 and newer; it is shown for PowerShell, since ours is no registered program."""
+
+
+def _toast(title: str, text: str) -> subprocess.Popen[bytes] | None:
+    """Begin to show a notification of Windows; PowerShell, which is returned, takes seconds that nobody waits for."""
+    program = shutil.which("powershell")
+    if program is None:
+        return None
+    try:
+        return subprocess.Popen(
+            [program, "-NoProfile", "-NonInteractive", "-Command", _toast_script],
+            env={**os.environ, "GRIDCOMPUTE_TITLE": title, "GRIDCOMPUTE_TEXT": text},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
+    except OSError as exc:
+        log.info("No notification could be shown: %s", exc)
+        return None
 
 
 def open_folder(folder: Path) -> None:
