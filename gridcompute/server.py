@@ -195,8 +195,9 @@ class Server:
     """Everything that a face may ask of a grid.
 
     `event_queue` is a `queue.Queue` of events. `dedicated_process` is the number of processes that this computer lends,
-    or an object with `get` that tells it. The constructor reads nothing; `connect` does, or `open` for what needs no
-    database. `folder` is what ``--server`` said, `machine` what ``--machine`` said.
+    or an object with `get` that tells it. The constructor reads nothing. `open` does, and `connect`, which also reaches
+    the database; whoever calls neither has it done by the first property or method that needs it, with its errors.
+    `folder` is what ``--server`` said, `machine` what ``--machine`` said.
 
     Methods may be called from any thread, but each `Server` only by one at a time.
     """
@@ -232,9 +233,8 @@ class Server:
         self.lending_rules: dict[str, Any] = {}
         self.watched = False
         """Whether somebody looks at what running cases use; set before `create_daemons`."""
-        self.server_functions: dict[str, dict[str, Any]] = {}
-        self.software_allowed_to_run: set[str] = set()
-        self.scanned: dict[str, Application] = {}
+        self._software: set[str] = set()
+        self._scanned: dict[str, Application] = {}
         self._skipped: list[str] = []
         self._said: set[str] = set()
 
@@ -242,15 +242,16 @@ class Server:
 
     @property
     def share(self) -> SharedFolder:
-        if self._share is None:
-            raise UsageError("This server is not open yet: call open() or connect() first.")
-        return self._share
+        share = self._opened()._share
+        assert share is not None
+        return share
 
     @property
     def mongodb(self) -> Database:
         """The connection to the database."""
         if self._database is None:
-            raise UsageError("This server is not connected yet: call connect() first.")
+            self.connect()
+        assert self._database is not None
         return self._database
 
     @property
@@ -268,13 +269,31 @@ class Server:
     @property
     def grid_settings(self) -> Settings:
         """The parsed settings; `settings` has the documented dictionary of them."""
-        if self._settings is None:
-            raise UsageError("This server is not open yet: call open() or connect() first.")
-        return self._settings
+        settings = self._opened()._settings
+        assert settings is not None
+        return settings
 
     @property
     def settings(self) -> dict[str, str]:
         return self.grid_settings.documented()
+
+    @property
+    def server_functions(self) -> dict[str, dict[str, Any]]:
+        """Application -> `path` of its folder, and whether it has `send`, `process`, `receive`."""
+        return {
+            name: {"path": str(one.path), "send": one.send, "process": one.process, "receive": one.receive}
+            for name, one in self._opened()._scanned.items()
+        }
+
+    @property
+    def software_allowed_to_run(self) -> set[str]:
+        """The applications that this machine may process, as Software_Per_Machine.csv was last read."""
+        return self._opened()._software
+
+    def _opened(self) -> Server:
+        if self._share is None:
+            self.open()
+        return self
 
     # Opening.
 
@@ -287,19 +306,20 @@ class Server:
             environ=os.environ,
             preference=self.home.preferences.load().get("shared folder"),
         )
-        self._share = SharedFolder(root)
-        self._share.check()
-        self.get_settings()
-        self.scan_applications()
-        self.get_software_allowed_to_run()
+        self._share = None  # until all of it is read: what comes after a failure begins anew
+        share = SharedFolder(root)
+        share.check()
+        self._settings = share.read_settings()
+        self._scan(share)
+        self._software = set(software_of(share.read_software(), self.machine) or ())
+        self._share = share
 
     def connect(self) -> None:
         """`open`, then reach the database, check the version, and put right what an earlier crash left.
 
         Raises the errors of `gridcompute.errors` after at most about `patience` seconds.
         """
-        if self._share is None:
-            self.open()
+        self._opened()
         begin, pauses = clock.monotonic(), clock.Backoff(0.2, 1.0)
         while True:
             try:
@@ -321,8 +341,8 @@ class Server:
 
     def get_software_allowed_to_run(self) -> set[str]:
         """Read Software_Per_Machine.csv: the applications that this machine may process."""
-        self.software_allowed_to_run = set(software_of(self.share.read_software(), self.machine) or ())
-        return self.software_allowed_to_run
+        self._software = set(software_of(self.share.read_software(), self.machine) or ())
+        return self._software
 
     def machines_for(self, application: str) -> list[str]:
         """Names of the machines that may process `application`."""
@@ -330,22 +350,21 @@ class Server:
 
     def scan_applications(self) -> dict[str, dict[str, Any]]:
         """Read which applications the shared folder has, and which scripts each of them has."""
+        self._scan(self.share)
+        return self.server_functions
+
+    def _scan(self, share: SharedFolder) -> None:
         try:
-            scan = applications.scan(self.share.applications_path)
+            scan = applications.scan(share.applications_path)
         except OSError as exc:
             raise ShareError(
-                f"Cannot read the applications in {self.app_path}: {exc.strerror or exc}. Make this folder readable, "
-                "or copy it from template/Shared_Folder."
+                f"Cannot read the applications in {share.applications_path}: {exc.strerror or exc}. Make this folder "
+                "readable, or copy it from template/Shared_Folder."
             ) from exc
         for message in scan.warnings:
             if message not in self._skipped:
                 self.hear(events.warning(message))
-        self.scanned, self._skipped = scan.applications, scan.warnings
-        self.server_functions = {
-            name: {"path": str(one.path), "send": one.send, "process": one.process, "receive": one.receive}
-            for name, one in scan.applications.items()
-        }
-        return self.server_functions
+        self._scanned, self._skipped = scan.applications, scan.warnings
 
     def _applications_with(self, script: str) -> dict[str, str]:
         return {
@@ -443,13 +462,14 @@ class Server:
     # Sending cases.
 
     def _application(self, name: str) -> Application:
-        if name not in self.scanned:
-            known = ", ".join(sorted(self.scanned)) or "none"
+        scanned = self._opened()._scanned
+        if name not in scanned:
+            known = ", ".join(sorted(scanned)) or "none"
             why = "".join(f" {sentence}" for sentence in self._skipped if f"'{name}'" in sentence)
             raise UsageError(
                 f"There is no application '{name}' in {self.app_path}.{why} Applications of this grid: {known}."
             )
-        return self.scanned[name]
+        return scanned[name]
 
     def doubts_about(self, application: str) -> list[str]:
         """Sentences on why cases of an application may wait for long; it may be submitted to all the same."""

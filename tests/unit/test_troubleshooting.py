@@ -26,8 +26,6 @@ _says = {name for name, one in vars(errors).items() if isinstance(one, type)} | 
 
 _no_trouble = [
     # The program's own mistakes, which only whoever writes one can meet.
-    "This server is not open yet: call open() or connect() first.",
-    "This server is not connected yet: call connect() first.",
     "This program cannot make a grid: use the command gridcompute init.",
     # What a command has done.
     f"Case {_blank} ({_blank}): its application printed nothing.",
