@@ -108,6 +108,7 @@ def build_options(system: str = sys.platform) -> dict[str, Any]:
         "zip_exclude_packages": list(with_files_beside),
         "include_files": [(str(source), target) for source, target in files(system)],
         "replace_paths": [("*", "")],  # tracebacks name modules, not folders of the computer that built this
+        "constants": ["ignore_freeze_support_message=1"],  # of our `__main__`, where it does not see the call
         "silent_level": 1,
     }
 

@@ -177,6 +177,7 @@ class SharedFolder:
             packed = archive.pack(items, self.resolve(part), progress=progress)
         except archive.TargetError as exc:
             self._raise_share_error(f"Cannot write to the folder {self.root / folder}", exc)
+        self._open_to_whom_the_parent_is(self.resolve(part), 0o666)
         if not self._has_size(part, packed.size):
             with contextlib.suppress(ShareError):
                 self.remove(part)
@@ -334,7 +335,21 @@ class SharedFolder:
                 if is_missing(exc):
                     raise ShareAway(f"The folder {self.root / area} is not there. It is waited for.") from exc
                 self._raise_share_error(f"Cannot make the folder {made}", exc)
+            self._open_to_whom_the_parent_is(made, 0o2777)
         return path
+
+    def _open_to_whom_the_parent_is(self, path: Path, mask: int) -> None:
+        """Give `path` the mode of its folder as far as `mask` goes, whatever the umask of this user.
+
+        The results of somebody's case are written by others' machines, and removed by him: who may write to *Results*
+        may write to each folder in it. Systems and shares that go by other rights than these have set them already.
+        """
+        if _windows:
+            return
+        with contextlib.suppress(OSError):
+            wanted = os.stat(path.parent).st_mode & mask
+            if os.stat(path).st_mode & 0o7777 != wanted:
+                path.chmod(wanted)
 
     def _has_size(self, path: str, size: int) -> bool:
         """Whether the share shows the file `path`, of `size` bytes."""

@@ -60,13 +60,24 @@ class Stage:
         assert left == set(results)
 
 
-@pytest.fixture
-def stage(tmp_path) -> Stage:
+@pytest.fixture(scope="module", autouse=True)
+def needs_mongod() -> None:
     try:
         find_mongod()
     except MongodError as exc:
         missing(str(exc))
+
+
+@pytest.fixture
+def stage(tmp_path) -> Stage:
     return Stage(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory) -> tuple[Stage, Finished]:
+    """A demo that was looked at to its end."""
+    stage = Stage(tmp_path_factory.mktemp("shown"))
+    return stage, stage.run("--cases", "5")
 
 
 def steps_told(out: str) -> dict[str, list[str]]:
@@ -87,8 +98,8 @@ def results_in(stage: Stage) -> Path:
     return folder
 
 
-def test_real_cases_go_their_whole_way_and_only_the_results_stay(stage):
-    done = stage.run("--cases", "5")
+def test_real_cases_go_their_whole_way_and_only_the_results_stay(shown):
+    stage, done = shown
     assert done.code == 0, done.out + done.err
     results = results_in(stage)
     told = steps_told(done.out)
@@ -107,8 +118,8 @@ def test_real_cases_go_their_whole_way_and_only_the_results_stay(stage):
 
 
 @pytest.mark.skipif(shutil.which("ccx") is None, reason="ccx is not installed (Debian: calculix-ccx)")
-def test_the_study_of_the_beam_agrees_with_theory(stage):
-    done = stage.run("--cases", "1")
+def test_the_study_of_the_beam_agrees_with_theory(shown):
+    stage, done = shown
     assert done.code == 0, done.out + done.err
     rows = demo.deflections(results_in(stage) / demo.STUDY)
     assert [load for load, _, _ in rows] == list(cantilever.EXAMPLE_LOADS)

@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from gridcompute.config import version
+from gridcompute.machine.home import Home
 from gridcompute.machine.mongod import PrivateMongod
+from gridcompute.server import Server
 from tests.support import grids
 from tests.support.commands import Command, Finished, agents, program, run_command, write_files
 from tests.support.services import need_programs, need_root
@@ -487,17 +489,15 @@ def ended(mongod: PrivateMongod, tmp_path_factory) -> dict[str, tuple[dict, Fini
     grid = grids.make_grid(folder / "Shared", mongod, apps, ["PC-1"], attempts="1")
     (file,) = write_files(folder / "in", 1)
     home = folder / "home"
-
-    def submit(name: str) -> Finished:
-        return run_command("--machine", "PC-1", "submit", name, file, home=home, grid=grid)
-
+    with Server(folder=str(grid.root), machine="PC-1", home=Home(home)) as server:
+        for name in ["Damaged", *(name for name in apps if name != "Damaged")]:
+            assert server.submit_to_server([[file]], name).ids != [None]
+            if name == "Damaged":
+                (archive,) = grid.archives()
+                with (grid.root / archive).open("r+b") as zipped:
+                    zipped.seek(20)
+                    zipped.write(b"damage")
     with agents(folder) as start, ThreadPoolExecutor(3) as pool:
-        assert submit("Damaged").code == 0
-        (archive,) = grid.archives()
-        with (grid.root / archive).open("r+b") as zipped:
-            zipped.seek(20)
-            zipped.write(b"damage")
-        list(pool.map(submit, [name for name in apps if name != "Damaged"]))
         agent = start(grid, "PC-1", 2, "--until-idle", home=home)
         agent.wait_for_line("Agent of")
         wait_for(

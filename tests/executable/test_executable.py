@@ -177,6 +177,7 @@ def test_an_application_may_import_the_whole_standard_library(executable, make_g
     assert submitted.code == 0, submitted.err
     worked = ben.run("--server", grid.root, "--machine", "PC-2", "agent", "--processes", "1", "--until-idle")
     assert worked.code == 0, worked.err
+    assert all(line.startswith("gridcompute: ") for line in worked.err.splitlines()), worked.err
     received = anna.run(*anna_is, "agent", "--processes", "0", "--until-idle")
     assert received.code == 0, received.err
 

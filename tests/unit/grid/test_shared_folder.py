@@ -302,6 +302,23 @@ def test_discarding_leaves_nothing_and_may_be_repeated(share, prepare):
     assert list(share.list_archives()) == []
 
 
+@pytest.mark.skipif(os.name == "nt", reason="rights are others there")
+@pytest.mark.parametrize(
+    ("area", "folder", "file"), [(0o1777, 0o777, 0o666), (0o2775, 0o2775, 0o664), (0o755, 0o755, 0o644)]
+)
+def test_whoever_may_write_to_the_area_may_write_what_others_made_there(share, prepare, area, folder, file):
+    """Machines of other users write to *Results*, and whoever submitted removes what they wrote."""
+    (share.root / "Cases").chmod(area)
+    before = os.umask(0o077)
+    try:
+        prepared = prepare()
+    finally:
+        os.umask(before)
+    archive = share.resolve(prepared.part)
+    modes = [path.stat().st_mode & 0o7777 for path in (archive.parent.parent, archive.parent, archive)]
+    assert modes == [folder, folder, file]
+
+
 def test_no_folder_above_user_and_machine_is_made(share, prepare):
     shutil.rmtree(share.root / "Cases")
 
