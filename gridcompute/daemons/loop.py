@@ -260,9 +260,13 @@ class Daemon:
         return now + max(0.2, min(self.trouble.next_try(now), 15.0))
 
     def miss(self, name: str, message: str, *, needed: int = 0) -> None:
-        """Hard case 7: the share is away, or `needed` bytes of disk are; nothing is claimed until a probe passes."""
+        """Hard case 7: the share is away, or `needed` bytes of disk are; nothing is claimed until a probe passes.
+
+        A probe may pass though the work fails again, as where this user may not write to the folder of somebody's
+        results: one miss that follows another is waited out longer.
+        """
         self._needed_bytes = max(self._needed_bytes, needed)
-        self.trouble.enter(name, message, clock.monotonic(), first=1.0, limit=60.0)
+        self.trouble.enter(name, message, clock.monotonic(), first=1.0, limit=60.0, together=600.0)
 
     def look_soon(self) -> None:
         """Look at the database at the next turn, and often for a while: a case may be put back for a moment."""

@@ -24,13 +24,21 @@ class Trouble:
         self._daemon, self._tell = daemon, tell
         self._pauses: dict[str, clock.Backoff] = {}
         self._until: dict[str, float] = {}
+        self._before: dict[str, tuple[float, clock.Backoff]] = {}  # when it was last entered, and its pauses
 
-    def enter(self, name: str, message: str, now: float, *, first: float = 0.5, limit: float = 15.0) -> None:
-        """Expected trouble: nothing that needs the thing is tried for a while."""
+    def enter(
+        self, name: str, message: str, now: float, *, first: float = 0.5, limit: float = 15.0, together: float = 0.0
+    ) -> None:
+        """Expected trouble: nothing that needs the thing is tried for a while.
+
+        One that was left, and comes again within `together` seconds after it was last entered, goes on with its pauses.
+        """
         if name not in self._pauses:
-            self._pauses[name] = clock.Backoff(first, limit)
+            at, pauses = self._before.get(name, (float("-inf"), None))
+            self._pauses[name] = pauses if pauses is not None and now - at < together else clock.Backoff(first, limit)
             log.warning("%s: %s", name, message)
             self._tell(events.state(self._daemon, name, message))
+        self._before[name] = (now, self._pauses[name])
         self._until[name] = now + self._pauses[name].next()
 
     def leave(self, name: str, message: str = "") -> None:

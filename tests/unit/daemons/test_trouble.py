@@ -42,6 +42,19 @@ def test_a_trouble_is_said_once_when_entered_and_once_when_left(trouble, told):
     assert told == [(names.SHARE_AWAY, "The share is away."), (names.OK, "It is back.")]
 
 
+def test_a_trouble_that_comes_again_soon_goes_on_with_its_pauses(trouble):
+    """A probe of the share passes, and the next case can't put its result there either."""
+    now, pauses = 0.0, []
+    for _ in range(4):
+        trouble.enter(names.SHARE_AWAY, "no right", now, first=1.0, limit=3.0, together=60.0)
+        pauses.append(trouble.next_try(now))
+        now += pauses[-1]
+        trouble.leave(names.SHARE_AWAY)
+    assert pauses[0] < pauses[1] < pauses[2] <= pauses[3]
+    trouble.enter(names.SHARE_AWAY, "no right", now + 60.0, first=1.0, limit=3.0, together=60.0)
+    assert trouble.next_try(now + 60.0) == pauses[0]
+
+
 def test_a_trouble_is_tried_again_with_growing_pauses_up_to_a_limit(trouble):
     now, pauses = 0.0, []
     for _ in range(5):
