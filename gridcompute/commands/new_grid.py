@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import os
 import runpy
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -175,6 +177,10 @@ def _say_next(target: Path, settings: Settings, machine: str) -> None:
         f"Each other computer: write the folder's path, as that computer sees it, into {config.server_file} beside the"
     )
     print(f"program, and add a row with the computer's name to {SharedFolder(target).software_path}")
+    areas = [target / "Cases", target / "Results"]
+    if os.name == "posix" and not all(area.stat().st_mode & 0o022 for area in areas):
+        print("Other users need the right to write in two of its folders, for example by:")
+        print("  chmod 777 " + " ".join(shlex.quote(str(area)) for area in areas))
     host = settings.mongodb_server.rpartition(":")[0].strip("[]")
     if host in ("localhost", "127.0.0.1", "::1"):
         print(
