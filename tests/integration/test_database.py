@@ -422,6 +422,7 @@ def test_a_lost_result_is_made_again_twice_at_most(database, submit):
         receiver = new_token()
         assert database.claim_result(ANNA, receiver)
         assert database.result_lost(case_id, receiver, "not on the share")
+        assert database.result_lost(case_id, receiver, "not on the share"), "asked again after a reply that was lost"
         assert (status(database, case_id) == "to process") == (round_ < 2)
     assert status(database, case_id).startswith("error: result lost")
 

@@ -192,7 +192,7 @@ class Processing(Connection):
             "alone": "$$REMOVE",
             **NOTHING_HELD,
         }
-        return self._finish("complete a case", case_id, token, update, "processed")
+        return self._end_attempt("complete a case", case_id, token, update, "processed")
 
     def fail(
         self,
@@ -236,7 +236,7 @@ class Processing(Connection):
             "processors.processor_list": ended_attempt(token, "failed"),
             **NOTHING_HELD,
         }
-        return self._finish("report a failed case", case_id, token, update, "failed")
+        return self._end_attempt("report a failed case", case_id, token, update, "failed")
 
     @staticmethod
     def _avoiding(machine: str, seconds: float) -> Document:
@@ -258,9 +258,9 @@ class Processing(Connection):
             "processors.processor_list": ended_attempt(token, "handed back"),
             **NOTHING_HELD,
         }
-        return self._finish("hand a case back", case_id, token, update, "handed back")
+        return self._end_attempt("hand a case back", case_id, token, update, "handed back")
 
-    def _finish(self, what: str, case_id: Any, token: str, update: Document, outcome: str) -> bool:
+    def _end_attempt(self, what: str, case_id: Any, token: str, update: Document, outcome: str) -> bool:
         """The guarded write that ends an attempt, and the question after one that matched nothing."""
         query = {"_id": case_id, "token": token, "status": {"$in": [cases.PROCESSING, cases.TO_PROCESS]}}
         with self._asked(what):

@@ -100,20 +100,13 @@ class Receiving(Connection):
 
     def received(self, case_id: Any, token: str) -> bool:
         """T10. The results are home: the case is received, its archives are to be removed. False: not mine."""
-        query = {"_id": case_id, "receiver.token": token, "status": cases.PROCESSED}
         update = {
             "status": cases.RECEIVED,
             "origin.time.end": "$$NOW",
             "files": "removing",
-            "received_by": token,
-            "receiver": "$$REMOVE",
             "not_before": "$$REMOVE",
         }
-        with self._asked("report a received case"):
-            if self._cases.update_one(query, [{"$set": update}]).matched_count:
-                return True
-            found = self._cases.find_one({"_id": case_id}, {"received_by": 1})
-        return found is not None and found.get("received_by") == token
+        return self._end_receiving("report a received case", case_id, token, update, mark="received_by")
 
     def receive_failed(
         self,
@@ -126,8 +119,10 @@ class Receiving(Connection):
         traceback: str = "",
         output: str = "",
     ) -> bool:
-        """T11. receive.py failed: again after `pause` seconds, or ``error: receive: <reason>`` at the last attempt."""
-        query = {"_id": case_id, "receiver.token": token, "status": cases.PROCESSED}
+        """T11. receive.py failed: again after `pause` seconds, or ``error: receive: <reason>`` at the last attempt.
+
+        False: not mine, nothing changed.
+        """
         last = {"$gte": [count("$receive_failures"), attempts]}
         update = {
             "status": {"$cond": [last, literal(f"error: receive: {reason}"), cases.PROCESSED]},
@@ -136,18 +131,15 @@ class Receiving(Connection):
             "not_before": after(pause),
             "error": {"$mergeObjects": [literal({"message": reason, "traceback": traceback}), {"time": "$$NOW"}]},
             "receive_output": literal(output),
-            "receive_failed_by": token,
-            "receiver": "$$REMOVE",
         }
-        with self._asked("report a result that could not be received"):
-            if self._cases.update_one(query, [{"$set": update}]).matched_count:
-                return True
-            found = self._cases.find_one({"_id": case_id}, {"receive_failed_by": 1})
-        return found is not None and found.get("receive_failed_by") == token
+        what = "report a result that could not be received"
+        return self._end_receiving(what, case_id, token, update, mark="receive_failed_by")
 
     def result_lost(self, case_id: Any, token: str, reason: str) -> bool:
-        """T12. The result is not on the share, or damaged: to process again, twice at most, then an error."""
-        query = {"_id": case_id, "receiver.token": token, "status": cases.PROCESSED}
+        """T12. The result is not on the share, or damaged: to process again, twice at most, then an error.
+
+        False: not mine, nothing changed.
+        """
         again = {"$lt": [{"$ifNull": ["$results_lost", 0]}, 2]}
         update = {
             "status": {"$cond": [again, cases.TO_PROCESS, literal(f"error: result lost: {reason}")]},
@@ -155,11 +147,22 @@ class Receiving(Connection):
             "path": "$input.path",
             "results_lost": count("$results_lost"),
             "result": "$$REMOVE",
-            "receiver": "$$REMOVE",
             "not_before": "$$REMOVE",
         }
-        with self._asked("report a lost result"):
-            return bool(self._cases.update_one(query, [{"$set": update}]).matched_count)
+        return self._end_receiving("report a lost result", case_id, token, update, mark="result_lost_by")
+
+    def _end_receiving(self, what: str, case_id: Any, token: str, update: Document, *, mark: str) -> bool:
+        """The guarded write that ends receiving, and the question after one that matched nothing.
+
+        The token in the field `mark` is the answer to that question.
+        """
+        query = {"_id": case_id, "receiver.token": token, "status": cases.PROCESSED}
+        with self._asked(what):
+            ended = {**update, mark: token, "receiver": "$$REMOVE"}
+            if self._cases.update_one(query, [{"$set": ended}]).matched_count:
+                return True
+            found = self._cases.find_one({"_id": case_id}, {mark: 1})
+        return found is not None and found.get(mark) == token
 
     def removals(self, origin: Party) -> list[Case]:
         """This installation's cases whose archives are to be removed; a removal cut off by a crash is among them."""
