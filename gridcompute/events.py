@@ -100,7 +100,10 @@ def exit_() -> Event:
 
 
 def state(daemon: str, name: str, message: str) -> Event:
-    """A daemon's named state changed: `name` is ok, database away, share away, disk full, refused, idle ..."""
+    """A daemon's named state changed.
+
+    `name` is ok, database away, database refuses, share away, disk full, refused, resting or softgrid.
+    """
     return {"type": "state", "daemon": daemon, "name": name, "message": message}
 
 

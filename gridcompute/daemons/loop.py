@@ -24,9 +24,18 @@ from filelock import FileLock, Timeout
 
 from gridcompute import clock, config, events
 from gridcompute.daemons.leases import ObservedLeases
-from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY, Trouble, trouble_name
+from gridcompute.daemons.trouble import (
+    DATABASE_AWAY,
+    DATABASE_REFUSES,
+    DISK_FULL,
+    REFUSED,
+    SHARE_AWAY,
+    Trouble,
+    trouble_name,
+)
 from gridcompute.errors import (
     ArchiveMissing,
+    DatabaseAway,
     DatabaseError,
     GridComputeError,
     ShareAway,
@@ -181,6 +190,8 @@ class Daemon:
                 self.send_heartbeats()
             except DatabaseError as exc:
                 log.debug("A heartbeat was not sent: %s", exc)
+                if not isinstance(exc, DatabaseAway):  # the turn may read only, which may be allowed
+                    self.trouble.enter(DATABASE_REFUSES, str(exc), clock.monotonic())
                 self._beat_now.wait(min(1.0, self.settings.heartbeat_frequency / 4))
                 self._beat_now.set()
             except Exception:
@@ -276,7 +287,7 @@ class Daemon:
 
     def due_to_look(self, now: float) -> bool:
         """Whether the database is to be asked for work now: something rang, the last look found more, or it is time."""
-        if self.trouble.blocks(DATABASE_AWAY, now):
+        if self.database_blocked(now):
             return False
         if now < self._next_poll:
             return self.more_may_wait
@@ -297,9 +308,15 @@ class Daemon:
         if DATABASE_AWAY in self.trouble:
             self.trouble.leave(DATABASE_AWAY, "The database answers again.")
             self._next_version_check = 0.0
+        if DATABASE_REFUSES in self.trouble and not self.database.refuses:
+            self.trouble.leave(DATABASE_REFUSES, "The database allows again what it refused.")
+
+    def database_blocked(self, now: float) -> bool:
+        """Whether the database is away or refuses something, and the pause after that is not over."""
+        return self.trouble.blocks(DATABASE_AWAY, now) or self.trouble.blocks(DATABASE_REFUSES, now)
 
     def due_to_observe(self, now: float) -> bool:
-        if now < self._next_observation or self.trouble.blocks(DATABASE_AWAY, now):
+        if now < self._next_observation or self.database_blocked(now):
             return False
         self._next_observation = now + self.settings.heartbeat_frequency / 2
         return True

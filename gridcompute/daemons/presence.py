@@ -9,7 +9,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 
 from gridcompute.daemons.loop import Daemon
-from gridcompute.daemons.trouble import DATABASE_AWAY
 from gridcompute.errors import GridComputeError
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,7 @@ class Presence:
 
     def say(self, now: float, offered: int, busy: int, applications: Iterable[str]) -> None:
         """This machine is there and offers so many processes. Written each period, and soon after a change."""
-        if self._daemon.trouble.blocks(DATABASE_AWAY, now) or (self._telling is not None and not self._telling.done()):
+        if self._daemon.database_blocked(now) or (self._telling is not None and not self._telling.done()):
             return
         presence = (offered, busy, tuple(sorted(applications)))
         if now < self._next and (

@@ -352,12 +352,12 @@ class ProcessDaemon(Daemon):
     # What earlier daemons left.
 
     def _recover(self, now: float) -> None:
-        if not (self.trouble.blocks(DATABASE_AWAY, now) or self.trouble.blocks(SHARE_AWAY, now)):
+        if not (self.database_blocked(now) or self.trouble.blocks(SHARE_AWAY, now)):
             self.recovery.run()
 
     def _call_the_roll(self, now: float) -> None:
         """Hard case 4: a case held under this installation's name that does not run here goes back, uncounted."""
-        if now < self._next_roll_call or self.recovery.pending or self.trouble.blocks(DATABASE_AWAY, now):
+        if now < self._next_roll_call or self.recovery.pending or self.database_blocked(now):
             return
         for case in self.database.under_name_of(self.party.installation):
             token = case.token or ""

@@ -23,7 +23,7 @@ from gridcompute.daemons.journal import leftovers, remember_held, remember_proce
 from gridcompute.daemons.loop import Daemon, Orders, serve
 from gridcompute.daemons.marks import Marks
 from gridcompute.daemons.outputs import tail_of
-from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, SHARE_AWAY
+from gridcompute.daemons.trouble import DISK_FULL, SHARE_AWAY
 from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Case, Party
@@ -317,7 +317,7 @@ class ReceiveDaemon(Daemon):
             self._removal = self.work(self._remove_all, retention)
 
     def _blocked(self, now: float) -> bool:
-        return self.trouble.blocks(DATABASE_AWAY, now) or self.trouble.blocks(SHARE_AWAY, now)
+        return self.database_blocked(now) or self.trouble.blocks(SHARE_AWAY, now)
 
     def _remove_all(self, retention: bool) -> int:
         if retention:

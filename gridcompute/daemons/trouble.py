@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable
 
 from gridcompute import clock, events
-from gridcompute.errors import DatabaseError, DiskFull, ShareAway, VersionRefused
+from gridcompute.errors import DatabaseAway, DatabaseError, DiskFull, ShareAway, VersionRefused
 
 log = logging.getLogger(__name__)
 
 OK = "ok"
 DATABASE_AWAY = "database away"
+DATABASE_REFUSES = "database refuses"
 SHARE_AWAY = "share away"
 DISK_FULL = "disk full"
 REFUSED = "refused"
@@ -65,8 +66,10 @@ def trouble_name(exc: BaseException) -> str | None:
     """The named state for an expected error, None for any other."""
     if isinstance(exc, VersionRefused):
         return REFUSED
-    if isinstance(exc, DatabaseError):
+    if isinstance(exc, DatabaseAway):
         return DATABASE_AWAY
+    if isinstance(exc, DatabaseError):
+        return DATABASE_REFUSES
     if isinstance(exc, ShareAway):
         return SHARE_AWAY
     if isinstance(exc, DiskFull):

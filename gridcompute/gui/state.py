@@ -473,6 +473,7 @@ class State:
                 first[name] = trouble
         words = {
             "database away": "The database can't be reached",
+            "database refuses": "The database refuses what it is asked",
             "share away": "The shared folder can't be reached",
             "disk full": "A disk is full",
             "refused": "The database refuses this program",

@@ -14,7 +14,7 @@ from gridcompute.daemons.leases import ObservedLeases
 from gridcompute.daemons.loop import Orders
 from gridcompute.daemons.process import ProcessDaemon
 from gridcompute.daemons.receive import ReceiveDaemon
-from gridcompute.daemons.trouble import DATABASE_AWAY, SHARE_AWAY
+from gridcompute.daemons.trouble import DATABASE_AWAY, DATABASE_REFUSES, SHARE_AWAY
 from gridcompute.errors import DatabaseAway
 from gridcompute.grid.cases import Archive, Party, new_token
 from gridcompute.grid.database import Database, Observed, object_id
@@ -72,8 +72,8 @@ class Told:
 
 
 @pytest.fixture
-def grid(make_grid) -> Grid:
-    return make_grid(heartbeat_frequency="1", heartbeat_dead="4")
+def grid(request, make_grid) -> Grid:
+    return make_grid(heartbeat_frequency="1", heartbeat_dead="4", **getattr(request, "param", {}))
 
 
 @pytest.fixture
@@ -599,6 +599,45 @@ def test_a_state_is_said_once_when_entered_and_once_when_left(make_daemon, monke
     for _ in range(3):
         clock.turn(20.0)
     assert states(daemon) == [DATABASE_AWAY, "ok"]
+
+
+@pytest.fixture
+def rights(mongod):
+    """Gives the user of the grid below a role in its database; the first call makes it."""
+    with mongod._client() as client:
+        verbs = iter(["createUser"])
+
+        def give(role: str) -> None:
+            roles = [{"role": role, "db": config.database_name}]
+            client[config.database_name].command(next(verbs, "updateUser"), "narrow", pwd="narrow", roles=roles)
+
+        yield give
+        client[config.database_name].command("dropUser", "narrow")
+
+
+@pytest.mark.parametrize("grid", [{"user_group": "narrow", "password": "narrow"}], indirect=True)
+def test_a_refusal_is_said_once_until_what_was_refused_is_allowed(submit, make_daemon, rights, database):
+    """Reading goes on meanwhile, and tells nothing of writing."""
+    rights("readWrite")
+    case_id = submit()
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "the case runs")
+    (child,) = daemon.children.started
+    rights("read")
+
+    outcome = {"kind": "outcome", "outcome": "failed", "message": "an end", "traceback": ""}
+    daemon.children.says += [(child, outcome), (child, {"kind": "ended", "exit": 0, "signal": None})]
+    clock.until(lambda: states(daemon), "the refusal is told")
+    for _ in range(10):
+        clock.turn(3.0)
+    assert states(daemon) == [DATABASE_REFUSES]
+    (said,) = [one["message"] for one in daemon.told if one["type"] == "state"]
+    assert "report a failed case" in said and "role readWrite" in said
+    rights("readWrite")
+
+    clock.until(lambda: "ok" in states(daemon), "it is over")
+    assert states(daemon) == [DATABASE_REFUSES, "ok"] and database.case(object_id(case_id)).failures == 1
 
 
 def test_a_mistake_of_our_own_ends_no_daemon(make_daemon, monkeypatch, submit):

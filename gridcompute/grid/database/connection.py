@@ -13,21 +13,18 @@ from pymongo import errors as mongo
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from gridcompute import config
-from gridcompute.errors import DatabaseAway, DatabaseError, DatabaseRefused
+from gridcompute import clock, config
+from gridcompute.errors import DatabaseAway, DatabaseError
 from gridcompute.grid.cases import Party
 from gridcompute.grid.database.expressions import Document
-from gridcompute.grid.passwords import password_of, place_of_login
+from gridcompute.grid.database.refusals import ours
+from gridcompute.grid.passwords import password_of
 from gridcompute.grid.settings import Settings
 
-_AUTHENTICATION = {13, 18, 8000}
-_PASSING = {6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 202, 211, 9001, 10107, 11600, 11602, 13435, 13436}
-"""Codes of a server that starts, stops, elects or is cut off; the command is worth sending again.
-
-211, no key for the cluster's time, comes from one that was started again and whose clock was set.
-"""
-
 logging.getLogger("pymongo.client").setLevel(logging.CRITICAL)  # it logs tracebacks of what it tries again by itself
+
+_refusal_counts = 60.0
+"""Seconds for which a refusal counts that is not repeated: what was tried may never be tried again."""
 
 
 def _client_arguments(settings: Settings, patience: float, answer: float) -> Document:
@@ -99,6 +96,7 @@ class Connection:
         self._versions = database["versions"]
         self._machines = database["machines"]
         self._pins = database["pins"]
+        self._refused: dict[str, float] = {}  # what was tried -> monotonic moment of the last refusal
         self._scope = {"user_group": settings.user_group, "instance": settings.instance}
 
     def close(self) -> None:
@@ -118,32 +116,22 @@ class Connection:
         try:
             with contextlib.nullcontext() if seconds is None else pymongo.timeout(seconds):
                 yield
-        except (mongo.OperationFailure, mongo.ConnectionFailure, mongo.ExecutionTimeout) as exc:
-            raise self._error(what, exc) from exc
         except mongo.PyMongoError as exc:
-            raise DatabaseError(f"Cannot {what} in the database at {self._shown_address}: {exc}.") from exc
+            error = ours(what, exc, self._shown_address, self.settings)
+            if not isinstance(error, DatabaseAway):
+                self._refused[what] = clock.monotonic()
+            raise error from exc
+        if self._refused:
+            self._refused.pop(what, None)
 
-    def _error(self, what: str, exc: mongo.PyMongoError) -> DatabaseError:
-        code = getattr(exc, "code", None)
-        if isinstance(exc, mongo.OperationFailure):
-            if code in _AUTHENTICATION:
-                answer = (exc.details or {}).get("errmsg", exc)
-                return DatabaseRefused(
-                    f"Cannot {what}: the database at {self._shown_address} refuses user group "
-                    f"'{self.settings.user_group}' ({answer}). Check {place_of_login(self.settings)}, and that this "
-                    f"user has the role readWrite in the database '{config.database_name}'."
-                )
-            if code not in _PASSING and not exc.has_error_label("RetryableWriteError"):
-                return DatabaseError(f"Cannot {what} in the database at {self._shown_address}: {exc} (code {code}).")
-        reason = str(exc).split(", Timeout:")[0].split(" (configured timeouts")[0]
-        return DatabaseAway(
-            f"Cannot {what}: the database at {self._shown_address} does not answer ({reason}). "
-            + (
-                "Check that it offers TLS, and the address's options for it."
-                if "SSL" in reason or "certificate" in reason
-                else "Check that MongoDB runs there and that this computer reaches it."
-            )
-        )
+    @property
+    def refuses(self) -> bool:
+        """Whether something was refused in the last minute and not allowed since.
+
+        That something else is allowed tells nothing: who may not write may read.
+        """
+        now = clock.monotonic()
+        return any(now - moment < _refusal_counts for moment in list(self._refused.values()))
 
     def server_time(self) -> datetime:
         """The server's moment, now, in UTC."""

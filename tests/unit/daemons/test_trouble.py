@@ -11,6 +11,7 @@ from gridcompute.errors import (
     ArchiveError,
     ArchiveMissing,
     DatabaseAway,
+    DatabaseError,
     DatabaseRefused,
     DiskFull,
     ShareAway,
@@ -99,7 +100,8 @@ def test_without_trouble_nothing_is_due(trouble):
     ("error", "name"),
     [
         (DatabaseAway("x"), names.DATABASE_AWAY),
-        (DatabaseRefused("x"), names.DATABASE_AWAY),
+        (DatabaseError("x"), names.DATABASE_REFUSES),
+        (DatabaseRefused("x"), names.DATABASE_REFUSES),
         (VersionRefused("x"), names.REFUSED),
         (ShareAway("x"), names.SHARE_AWAY),
         (DiskFull("x"), names.DISK_FULL),
