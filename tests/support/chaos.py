@@ -650,8 +650,11 @@ class Arena:
 
 
 def set_clock(file: Path, offset: int) -> None:
-    """Let the server that reads `file` (libfaketime) have a clock that is wrong by `offset` seconds."""
-    aside = file.with_suffix(".aside")
+    """Let the server that reads `file` (libfaketime) have a clock that is wrong by `offset` seconds.
+
+    May be called from several threads: a jump may come while a killed server is started again.
+    """
+    aside = file.with_suffix(f".aside-{threading.get_ident()}")
     aside.write_text(f"{offset:+d}\n")
     aside.replace(file)
 
