@@ -233,7 +233,7 @@ def test_no_text_is_cut_off_at_any_scaling(make_grid, tmp_path: Path, dpi, width
                 window.wait_for(lambda name=dialog: not window.find(f"{name}.body"), f"no {dialog} any more")
             window.press("lending.more")
             window.wait_for(lambda: "your rule lends" in window.text("lending.words.state"), "why nothing is taken")
-            assert "GB left" in window.text("processes.foot.rulestext"), "the four rules"
+            window.wait_for(lambda: "GB left" in window.text("processes.foot.rulestext"), "the four rules")
             assert nothing_is_cut_off(window)
             assert window.terminate() == 0
         finally:
