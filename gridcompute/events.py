@@ -99,12 +99,13 @@ def exit_() -> Event:
 # Beside the documented ones.
 
 
-def state(daemon: str, name: str, message: str) -> Event:
+def state(daemon: str, name: str, message: str, *, over: str = "") -> Event:
     """A daemon's named state changed.
 
-    `name` is ok, database away, database refuses, share away, disk full, refused, resting or softgrid.
+    `name` is ok, database away, database refuses, share away, disk full, refused, resting or softgrid; `over` the one
+    that has ended, where another lasts.
     """
-    return {"type": "state", "daemon": daemon, "name": name, "message": message}
+    return {"type": "state", "daemon": daemon, "name": name, "message": message, "over": over}
 
 
 def case_received(case_id: str, application: str) -> Event:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gridcompute import clock, events
 from gridcompute.errors import DatabaseAway, DatabaseError, DiskFull, ShareAway, VersionRefused
@@ -18,14 +20,23 @@ DISK_FULL = "disk full"
 REFUSED = "refused"
 
 
+@dataclass
+class _Pause:
+    backoff: clock.Backoff
+    until: float  # monotonic
+
+
 class Trouble:
-    """The named states of a daemon: said once when entered, said once when left, retried with growing pauses."""
+    """The named states of a daemon: said once when entered, said once when left, retried with growing pauses.
+
+    Methods may be called from any thread.
+    """
 
     def __init__(self, daemon: str, tell: Callable[[events.Event], None]):
         self._daemon, self._tell = daemon, tell
-        self._pauses: dict[str, clock.Backoff] = {}
-        self._until: dict[str, float] = {}
+        self._pauses: dict[str, _Pause] = {}
         self._before: dict[str, tuple[float, clock.Backoff]] = {}  # when it was last entered, and its pauses
+        self._lock = threading.Lock()
 
     def enter(
         self, name: str, message: str, now: float, *, first: float = 0.5, limit: float = 15.0, together: float = 0.0
@@ -34,32 +45,37 @@ class Trouble:
 
         One that was left, and comes again within `together` seconds after it was last entered, goes on with its pauses.
         """
-        if name not in self._pauses:
-            at, pauses = self._before.get(name, (float("-inf"), None))
-            self._pauses[name] = pauses if pauses is not None and now - at < together else clock.Backoff(first, limit)
-            log.warning("%s: %s", name, message)
-            self._tell(events.state(self._daemon, name, message))
-        self._before[name] = (now, self._pauses[name])
-        self._until[name] = now + self._pauses[name].next()
+        with self._lock:
+            if name not in self._pauses:
+                at, before = self._before.get(name, (float("-inf"), None))
+                again = before is not None and now - at < together
+                self._pauses[name] = _Pause(before if before and again else clock.Backoff(first, limit), now)
+                log.warning("%s: %s", name, message)
+                self._tell(events.state(self._daemon, name, message))
+            pause = self._pauses[name]
+            self._before[name] = (now, pause.backoff)
+            pause.until = now + pause.backoff.next()
 
     def leave(self, name: str, message: str = "") -> None:
         """The thing works again."""
-        if self._pauses.pop(name, None) is not None:
-            self._until.pop(name, None)
-            log.info("%s is over. %s", name, message)
-            state = next(iter(self._pauses), OK)
-            self._tell(events.state(self._daemon, state, message or f"{name} is over."))
+        with self._lock:
+            if self._pauses.pop(name, None) is not None:
+                log.info("%s is over. %s", name, message)
+                left = next(iter(self._pauses), OK)
+                self._tell(events.state(self._daemon, left, message or f"{name} is over.", over=name))
 
     def blocks(self, name: str, now: float) -> bool:
         """Whether the thing is in trouble and its pause is not over."""
-        return now < self._until.get(name, 0.0)
+        pause = self._pauses.get(name)
+        return pause is not None and now < pause.until
 
     def __contains__(self, name: str) -> bool:
         return name in self._pauses
 
     def next_try(self, now: float) -> float:
         """Seconds until the first pause is over; a large number where there is no trouble."""
-        return min((until - now for until in self._until.values()), default=3600.0)
+        with self._lock:
+            return min((pause.until - now for pause in self._pauses.values()), default=3600.0)
 
 
 def trouble_name(exc: BaseException) -> str | None:

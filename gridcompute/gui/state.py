@@ -448,6 +448,9 @@ class State:
                 del self.troubles[key]
             self.say("info", message)
             self.stale = True
+        elif event["over"]:
+            self.troubles.pop((daemon, event["over"]), None)
+            self.say("info", message)
         else:
             self.enter_trouble(daemon, name, message)
 

@@ -36,7 +36,7 @@ documented = {
 """Chapter 1.5.3, `handle_next_event`: each type, what its function makes, and the keys that a reader finds."""
 
 ours = {
-    "state": (events.state("process", "ok", "m"), {"daemon", "name", "message"}),
+    "state": (events.state("process", "ok", "m"), {"daemon", "name", "message", "over"}),
     "case received": (events.case_received("id", "A"), {"id", "application"}),
     "case failed": (events.case_failed("id", "A", "m"), {"id", "application", "message"}),
     "left to others": (events.left_to_others(["Copy"]), {"applications"}),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from gridcompute import config
@@ -32,6 +34,26 @@ def told() -> list[tuple[str, str]]:
 @pytest.fixture
 def trouble(told) -> Trouble:
     return Trouble("process", lambda event: told.append((event["name"], event["message"])))
+
+
+def test_a_trouble_that_a_worker_thread_meets_while_the_loop_asks_disturbs_nobody(trouble, told):
+    workers: list[threading.Thread] = []
+
+    class Now(float):
+        """Opens the door to the worker just while the loop looks at one trouble after the other."""
+
+        def __rsub__(self, until: float) -> float:
+            if not workers:
+                workers.append(threading.Thread(target=trouble.enter, args=(names.DISK_FULL, "full", 0.0)))
+                workers[0].start()
+                workers[0].join(0.1)
+            return until - float(self)
+
+    trouble.enter(names.SHARE_AWAY, "away", 0.0, first=3.0)
+    assert trouble.next_try(Now(1.0)) == pytest.approx(2.0)
+
+    workers[0].join(10.0)
+    assert names.DISK_FULL in trouble
 
 
 def test_a_trouble_is_said_once_when_entered_and_once_when_left(trouble, told):

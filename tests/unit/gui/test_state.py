@@ -199,6 +199,14 @@ def test_a_banner_says_what_is_away_and_since_when_and_leaves_by_itself(state):
     assert state.banner == "" and state.stale
 
 
+def test_the_banner_forgets_what_is_over_while_something_else_lasts(state):
+    state.handle(events.state("process", "database away", "Cannot claim: it does not answer."))
+    state.handle(events.state("process", "share away", "Cannot read the share."))
+    state.handle(events.state("process", "share away", "The database answers again.", over="database away"))
+
+    assert "database" not in state.banner and "The shared folder can't be reached since" in state.banner
+
+
 def test_the_lending_rules_say_why_nothing_is_taken(state):
     state.lent = 2
     state.handle(events.state("process", "resting", "you are at the computer."))
