@@ -9,26 +9,22 @@ from __future__ import annotations
 import contextlib
 import getpass
 import logging
-import multiprocessing
 import os
 import platform
 import queue
-import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from multiprocessing import resource_tracker
+from collections.abc import Callable, Iterable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from gridcompute import clock, config, events
 from gridcompute.daemons.loop import Orders
-from gridcompute.daemons.outputs import tail_of
 from gridcompute.daemons.process import run_daemon_process
 from gridcompute.daemons.receive import run_daemon_receive
+from gridcompute.daemons.supervisor import DaemonProcess
 from gridcompute.errors import (
     ApplicationError,
-    ApplicationRefused,
     DatabaseAway,
     GridComputeError,
     InputError,
@@ -47,9 +43,9 @@ from gridcompute.machine import environments, program
 from gridcompute.machine.environments import Found
 from gridcompute.machine.home import Home
 from gridcompute.machine.locate import find_shared_folder
-from gridcompute.machine.processes import Child, Children, describe_end, remove_tree
 from gridcompute.machine.result_places import ResultPlaces
 from gridcompute.report import write_report
+from gridcompute.selection import SendRunner
 from gridcompute.submission import Submission, Submitted, recover
 
 log = logging.getLogger(__name__)
@@ -90,107 +86,6 @@ def program_folder() -> Path:
     return program.place()
 
 
-@contextlib.contextmanager
-def _without_interrupt() -> Iterator[None]:
-    """What is started meanwhile hears no Ctrl+C, which would end it with a traceback while it still imports.
-
-    This process hears it at the end: the start of a child is not to be cut off in the middle.
-    """
-    heard: list[tuple[Any, ...]] = []
-    handler = signal.getsignal(signal.SIGINT)
-    deferred = callable(handler) and threading.current_thread() is threading.main_thread()
-    if deferred:
-        signal.signal(signal.SIGINT, lambda *arguments: heard.append(arguments))
-    before: set[Any] = set()
-    if hasattr(signal, "pthread_sigmask"):
-        resource_tracker.ensure_running()  # its start, which spawn would do, lets the signal through again
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        if deferred:
-            signal.signal(signal.SIGINT, handler)
-    if heard and callable(handler):
-        handler(*heard[0])
-
-
-class DaemonProcess:
-    """One daemon's process and the pipe to it; started again by itself if it ends unasked."""
-
-    def __init__(self, name: str, target: Callable[[Orders, Connection], None], server: Server):
-        self.name, self._target, self._server = name, target, server
-        self._lock = threading.Lock()
-        self._stopping = False
-        self._pauses = clock.Backoff(0.5, 30.0)
-        self._process: Any = None
-        self._gone = threading.Event()  # one thread alone waits for a process: of two, one would miss its end
-        self._connection: Connection | None = None
-
-    def start(self) -> None:
-        """Start the process, unless it was asked to stop already."""
-        context = multiprocessing.get_context("spawn")
-        with self._lock:
-            if self._stopping:
-                return
-            ours, theirs = context.Pipe()
-            process = context.Process(
-                target=self._target, args=(self._server.orders(), theirs), name=f"{config.program_name} {self.name}"
-            )
-            with _without_interrupt():
-                process.start()
-            theirs.close()
-            self._process, self._connection = process, ours
-            self._gone.clear()
-        threading.Thread(target=self._listen, args=(process, ours), name=f"{self.name}-events", daemon=True).start()
-
-    @property
-    def pid(self) -> int | None:
-        return self._process.pid if self._process is not None else None
-
-    @property
-    def alive(self) -> bool:
-        return self._process is not None and not self._gone.is_set()
-
-    def send(self, *command: Any) -> None:
-        """Tell the daemon; one that is gone is started again with the present orders."""
-        with self._lock, contextlib.suppress(OSError, ValueError):
-            if self._connection is not None:
-                self._connection.send(command)
-
-    def _listen(self, process: Any, connection: Connection) -> None:
-        """Thread: the daemon's events go to the queue of the face."""
-        while True:
-            try:
-                event = connection.recv()
-            except (EOFError, OSError):
-                break
-            self._server.hear(event)
-        process.join()
-        self._gone.set()
-        self._server.hear(events.daemon_ended(self.name, self._stopping))
-        if self._stopping:
-            return
-        log.error("The %s daemon ended unasked (exit code %s); it is started again.", self.name, process.exitcode)
-        self._server.pause_before_restart(self._pauses.next())
-        self.start()
-
-    def ask_to_stop(self) -> None:
-        self._stopping = True
-        self.send("stop")
-
-    def wait(self, seconds: float) -> None:
-        """Wait for the end that was asked for; force it after `seconds`."""
-        process = self._process
-        if process is None:
-            return
-        if not self._gone.wait(seconds):  # a hanging database or share holds it; its cases end with it
-            log.error("The %s daemon did not end in time; it is ended by force.", self.name)
-            process.kill()
-            self._gone.wait(5.0)
-
-
 class Server:
     """Everything that a face may ask of a grid.
 
@@ -222,7 +117,7 @@ class Server:
         self.machine = machine or machine_name()
         self.party = Party(self.machine, user_name(), self.home.installation)
         self._folder = folder
-        self._children: Children | None = None
+        self._send = SendRunner(self.home)
         self._database: Database | None = None
         self._share: SharedFolder | None = None
         self._settings: Settings | None = None
@@ -540,7 +435,7 @@ class Server:
                 path = Path(file).absolute()
                 if not path.exists():
                     raise InputError(f"There is no file {path}. Check its name.")
-                selected = self._run_send(chosen, path, keep_running)
+                selected = self._send.run(chosen, path, self._pins, lambda: is_running(keep_running))
             except (ApplicationError, InputError) as exc:
                 errors.append(exc)
                 continue
@@ -548,63 +443,6 @@ class Server:
                 found.append(files)
                 self.hear(events.add_case(application, files, source=str(path), size=total_size(files)))
         return found, errors
-
-    def _run_send(self, application: Application, path: Path, keep_running: KeepRunning) -> list[list[str]]:
-        """Run send.py on one file, in a child process: a script that hangs or kills itself harms nobody."""
-        heard = threading.Event()
-        if self._children is None:
-            self._children = Children(work=self.home.work / "send", on_message=lambda: self._child_spoke.set())
-        self._child_spoke = heard
-        job: dict[str, Any] = {"mode": "send", "application_path": str(application.path), "file": str(path)}
-        if self._pins:
-            job["pinned"] = self._pins.get(application.name)
-        child = self._children.start(job)
-        deadline = clock.monotonic() + config.send_time_limit
-        outcome: dict[str, Any] = {}
-        why = ""
-        while True:
-            heard.wait(0.2)
-            heard.clear()
-            for who, message in self._children.poll():
-                if who is not child:
-                    continue
-                if message["kind"] == "outcome":
-                    outcome = message
-                elif message["kind"] == "ended":
-                    return self._sent(application, path, child, outcome, message, why)
-            if not why and (clock.monotonic() > deadline or not is_running(keep_running)):
-                why = "was stopped" if clock.monotonic() <= deadline else "took too long and was ended"
-                child.end(0.5)
-
-    def _sent(
-        self,
-        application: Application,
-        path: Path,
-        child: Child,
-        outcome: dict[str, Any],
-        ended: dict[str, Any],
-        why: str,
-    ) -> list[list[str]]:
-
-        output, _ = tail_of(child.output_path)
-        with contextlib.suppress(OSError):
-            child.output_path.unlink(missing_ok=True)
-            remove_tree(Path(child.job["work"]))
-        if output:
-            log.info("send.py of %s printed:\n%s", application.name, output)
-        if outcome.get("outcome") == "done":
-            return [list(files) for files in outcome["cases"]]
-        if outcome.get("outcome") == "refused":
-            raise ApplicationRefused(outcome["message"])
-        message = outcome.get("message") or f"its process ended: {describe_end(ended.get('exit'), ended.get('signal'))}"
-        # An exception is how scripts refuse a file too; whether it is that or a mistake of theirs, only its words tell.
-        file_first = "If the file is at fault, correct it, otherwise its" if " failed with " in message else "Its"
-        raise ApplicationError(
-            f"The application '{application.name}' could not make cases of {path}: {(why or message).rstrip('.')}. "
-            f"{file_first} author corrects send.py; the log has what it said: {self.home.log_path}",
-            traceback=outcome.get("traceback", ""),
-            output=output,
-        )
 
     def submit_to_server(
         self,
@@ -791,11 +629,14 @@ class Server:
         """Start daemon process and daemon receive, each a process of its own."""
         self.daemon_dedicated_process = self._dedicated()
         if process and "process" not in self._daemons:
-            self._daemons["process"] = DaemonProcess("process", run_daemon_process, self)
+            self._daemons["process"] = self._daemon("process", run_daemon_process)
             self._daemons["process"].start()
         if receive and "receive" not in self._daemons:
-            self._daemons["receive"] = DaemonProcess("receive", run_daemon_receive, self)
+            self._daemons["receive"] = self._daemon("receive", run_daemon_receive)
             self._daemons["receive"].start()
+
+    def _daemon(self, name: str, target: Callable[[Orders, Connection], None]) -> DaemonProcess:
+        return DaemonProcess(name, target, orders=self.orders, hear=self.hear, stopping=self.exit_program)
 
     def _dedicated(self) -> int:
         chosen = self.gui_dedicated_process
@@ -868,9 +709,6 @@ class Server:
         except OSError as exc:
             raise UsageError(f"The environment in {folder} can't be removed: {exc}. See what uses it.") from exc
 
-    def pause_before_restart(self, seconds: float) -> None:
-        self.exit_program.wait(seconds)
-
     def idle(self) -> bool:
         """Whether nothing that this computer may process or receive waits or runs."""
         if any(running or waiting for running, waiting in self._activity.values()):
@@ -898,9 +736,7 @@ class Server:
     def close(self) -> None:
         """Give back everything that is open; may be called twice."""
         self.exit_processes()
-        if self._children is not None:
-            self._children.close()
-            self._children = None
+        self._send.close()
         if self._database is not None:
             self._database.close()
 

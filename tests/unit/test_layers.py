@@ -12,7 +12,7 @@ import pytest
 package = Path(__file__).parents[2] / "gridcompute"
 
 values = {"errors", "events", "config", "clock"}
-server = {"server", "submission", "report"}
+server = {"server", "selection", "submission", "report"}
 """The façade and what it is made of."""
 
 may_import = {
