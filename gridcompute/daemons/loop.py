@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -147,11 +147,15 @@ class Daemon:
                     log.warning("The program that started the %s daemon is gone; the daemon ends.", self.name)
                 self.ask_to_stop()
                 return
-            with self._commands_lock:
-                self._commands.append(command)
+            self.hear_commands([command])
             if command and command[0] == "stop":
                 self.ask_to_stop()
-            self.bell.ring("command")
+
+    def hear_commands(self, commands: Iterable[tuple[Any, ...]]) -> None:
+        """Take commands; may be called from any thread."""
+        with self._commands_lock:
+            self._commands += commands
+        self.bell.ring("command")
 
     def take_commands(self) -> list[tuple[Any, ...]]:
         with self._commands_lock:
@@ -391,8 +395,10 @@ def serve(kind: type[Daemon], orders: Orders, connection: Connection) -> None:
     code = 0
     lock = FileLock(home.path / f"{kind.lock_name(orders.party)}.lock")
     try:
-        if _wait_for_turn(lock, connection):
+        commands: list[tuple[Any, ...]] = []
+        if _wait_for_turn(lock, connection, commands):
             daemon = kind(orders, connection)
+            daemon.hear_commands(commands)
             signal.signal(signal.SIGTERM, daemon.ask_to_stop)
             daemon.run()
             lock.release()
@@ -405,15 +411,17 @@ def serve(kind: type[Daemon], orders: Orders, connection: Connection) -> None:
     os._exit(code)
 
 
-def _wait_for_turn(lock: FileLock, connection: Connection) -> bool:
-    """Take the lock; False if the front end wants no daemon any more."""
+def _wait_for_turn(lock: FileLock, connection: Connection, commands: list[tuple[Any, ...]]) -> bool:
+    """Take the lock; False if the front end wants no daemon any more. Other commands are kept in `commands`."""
     while True:
         try:
             lock.acquire(timeout=0.5)
             return True
         except Timeout:
             try:
-                if connection.poll() and connection.recv()[0] == "stop":
-                    return False
+                while connection.poll():
+                    commands.append(connection.recv())
             except (EOFError, OSError):
+                return False
+            if any(command[0] == "stop" for command in commands):
                 return False

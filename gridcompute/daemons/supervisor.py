@@ -70,7 +70,7 @@ class DaemonProcess:
         self._connection: Connection | None = None
 
     def start(self) -> None:
-        """Start the process, unless it was asked to stop already."""
+        """Start the process, unless it was asked to stop already. Raises OSError where the system starts none."""
         context = multiprocessing.get_context("spawn")
         with self._lock:
             if self._stopping:
@@ -114,8 +114,22 @@ class DaemonProcess:
         if self._stopping:
             return
         log.error("The %s daemon ended unasked (exit code %s); it is started again.", self.name, process.exitcode)
-        self._exit.wait(self._pauses.next())
-        self.start()
+        self._start_again()
+
+    def _start_again(self) -> None:
+        """Start it after a pause; a computer that can start no process now may do so later."""
+        while True:
+            self._exit.wait(self._pauses.next())
+            try:
+                self.start()
+                return
+            except OSError as exc:
+                self._hear(
+                    events.warning(
+                        f"Cannot start the {self.name} daemon: {exc}. It is tried again; end some programs if this "
+                        "computer is short of memory."
+                    )
+                )
 
     def ask_to_stop(self) -> None:
         self._stopping = True
