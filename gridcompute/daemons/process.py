@@ -23,11 +23,12 @@ from gridcompute.daemons.environments import Environments
 from gridcompute.daemons.holding import Claims, Holdings
 from gridcompute.daemons.journal import remember_held, remember_prepared, remember_process
 from gridcompute.daemons.lending import Lending
-from gridcompute.daemons.loop import Daemon, Orders, serve
+from gridcompute.daemons.loop import Daemon, Orders
 from gridcompute.daemons.outputs import prune_outputs
 from gridcompute.daemons.presence import Presence
 from gridcompute.daemons.recovery import Recovery, forget_folder
 from gridcompute.daemons.room import Room, Solitude
+from gridcompute.daemons.serving import serve
 from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY
 from gridcompute.errors import GridComputeError, SettingsError, ShareAway
 from gridcompute.grid import cases

@@ -20,9 +20,10 @@ from urllib.parse import quote
 from gridcompute import clock, config, events
 from gridcompute.daemons.holding import Claims, Held, Holdings
 from gridcompute.daemons.journal import leftovers, remember_held, remember_process
-from gridcompute.daemons.loop import Daemon, Orders, serve
+from gridcompute.daemons.loop import Daemon, Orders
 from gridcompute.daemons.marks import Marks
 from gridcompute.daemons.outputs import tail_of
+from gridcompute.daemons.serving import serve
 from gridcompute.daemons.trouble import DISK_FULL, SHARE_AWAY
 from gridcompute.errors import GridComputeError, ShareAway
 from gridcompute.grid import cases
