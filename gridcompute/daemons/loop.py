@@ -115,6 +115,7 @@ class Daemon:
         self._next_version_check = 0.0
         self._next_observation = 0.0
         self._needed_bytes = 0  # of disk, until there is room again
+        self._activity: tuple[int, int] | None = None
         self.doorbell = Doorbell(self.database, self.statuses, self._rung, self.stop)
 
     @classmethod
@@ -130,6 +131,12 @@ class Daemon:
             return
         with self._send_lock, contextlib.suppress(OSError, ValueError):
             self._connection.send(event)
+
+    def tell_activity(self, running: int, waiting: int) -> None:
+        """Tell the front end what the daemon has in hand, when that has changed."""
+        if (running, waiting) != self._activity:
+            self._activity = (running, waiting)
+            self.tell(events.activity(self.name, running=running, waiting=waiting))
 
     def _listen(self) -> None:
         """Thread: commands from the server. Its end of the pipe closed means that it is gone."""

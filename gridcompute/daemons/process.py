@@ -77,7 +77,6 @@ class ProcessDaemon(Daemon):
         self._next_look_at_softgrid = 0.0
         self._next_roll_call = 0.0
         self.recovery = Recovery(self, self.work_folder)
-        self._activity: tuple[int, int] | None = None
         self._left_to_others: list[str] = []
         self._asked_to_terminate = False
         self._next_prune = 0.0
@@ -317,12 +316,8 @@ class ProcessDaemon(Daemon):
             if exc is None:
                 self._allow(future.result())
                 self.trouble.leave(SHARE_AWAY, "The shared folder is there again.")
-            elif isinstance(exc, ShareAway):
-                self.trouble.enter(SHARE_AWAY, str(exc), now)
-            elif isinstance(exc, GridComputeError):
-                self.meet(exc, now)
             else:
-                log.error("The shared folder could not be read", exc_info=exc)
+                self.put_off(exc, now, "The shared folder could not be read")
         if self._looked is None and now >= self._next_share_look:
             self._next_share_look = now + (10.0 if self._seen_share else 1.0)
             self._looked = self.work(self._look_at_share)
@@ -465,43 +460,29 @@ class ProcessDaemon(Daemon):
 
     def _start(self, case: Case, token: str) -> Attempt:
         """Run a claimed case in a child process."""
-        now = clock.monotonic()
-        application = self.allowed.applications[case.application]
-        work = self.work_folder / f"{case.id}-{case.attempt}-{token[:6]}"
         attempt = Attempt(
             case,
             token,
-            work,
-            now,
+            self.work_folder / f"{case.id}-{case.attempt}-{token[:6]}",
+            clock.monotonic(),
             processes=self._need(case.application),
             attempts=self.settings.attempts,
             avoid=config.avoid_time if case.application in self.allowed.shared else 0.0,
         )
         self.attempts.add(attempt)
-        assert case.input is not None
-        job: dict[str, Any] = {
-            "mode": "process",
-            "case": str(case.id),
-            "application": case.application,
-            "application_path": str(application.path),
-            "processes": attempt.processes,
-            "share": str(self.share.root),
-            "input": case.input.document(),
-            "result": {"user": case.origin_user, "machine": case.origin_machine, "stem": attempt.stem},
-            "work": str(work),
-            "output": str(work / "output.txt"),
-        }
-        python = self.environments.python(case.application)
-        if python is not None:
-            job["python"] = python
-        if self.allowed.pins:
-            job["pinned"] = self.allowed.pins.get(case.application)
+        self._start_child(attempt)
+        self.display.add(attempt)
+        return attempt
+
+    def _start_child(self, attempt: Attempt) -> None:
+        """Where no child can be started, the attempt has ended already, and its outcome says why."""
+        case, work = attempt.case, attempt.work
         try:
             said = self.share.read_application_settings(case.application)
             attempt.time_limit, attempt.attempts = said.time_limit, said.attempts or attempt.attempts
             work.mkdir(parents=True, exist_ok=True)
-            remember_held(work, case, token)
-            attempt.child = self.children.start(job)
+            remember_held(work, case, attempt.token)
+            attempt.child = self.children.start(self._job(attempt))
         except SettingsError as exc:  # a broken application.txt, as a broken script, is the application's fault
             attempt.outcome, attempt.ended = {"outcome": "failed", "message": str(exc)}, {}
         except ShareAway as exc:
@@ -510,10 +491,30 @@ class ProcessDaemon(Daemon):
             message = f"Cannot prepare {work} for a case: {exc}. Free some space, or see who may write there."
             log.warning("%s", message)
             attempt.outcome = {"outcome": "disk", "message": message}
-            if attempt.child is None:
-                attempt.ended = {"lost": True}
-        self.display.add(attempt)
-        return attempt
+            attempt.ended = {"lost": True}
+
+    def _job(self, attempt: Attempt) -> dict[str, Any]:
+        """What the child is told; `gridcompute.daemons.runner` reads it."""
+        case = attempt.case
+        assert case.input is not None
+        job: dict[str, Any] = {
+            "mode": "process",
+            "case": str(case.id),
+            "application": case.application,
+            "application_path": str(self.allowed.applications[case.application].path),
+            "processes": attempt.processes,
+            "share": str(self.share.root),
+            "input": case.input.document(),
+            "result": {"user": case.origin_user, "machine": case.origin_machine, "stem": attempt.stem},
+            "work": str(attempt.work),
+            "output": str(attempt.work / "output.txt"),
+        }
+        python = self.environments.python(case.application)
+        if python is not None:
+            job["python"] = python
+        if self.allowed.pins:
+            job["pinned"] = self.allowed.pins.get(case.application)
+        return job
 
     # Leases of others.
 
@@ -535,10 +536,7 @@ class ProcessDaemon(Daemon):
         if left != self._left_to_others:
             self._left_to_others = left
             self.tell(events.left_to_others(left))
-        activity = (len(self.attempts), sum(attempt.ended is not None for attempt in self.attempts.values()))
-        if activity != self._activity:
-            self._activity = activity
-            self.tell(events.activity(self.name, running=activity[0], waiting=activity[1]))
+        self.tell_activity(len(self.attempts), sum(attempt.ended is not None for attempt in self.attempts.values()))
 
     def _say_present(self, now: float) -> None:
         offered = 0 if self._lending.told else self.wanted

@@ -72,7 +72,6 @@ class ReceiveDaemon(Daemon):
         self._pins: Pins = {}
         self._next_pins = 0.0
         self._refusals: set[str] = set()  # sentences that were said
-        self._activity: tuple[int, int] | None = None
 
     @classmethod
     def lock_name(cls, party: Party) -> str:
@@ -350,11 +349,7 @@ class ReceiveDaemon(Daemon):
         self._swept = True
 
     def _report(self) -> None:
-        removing = 1 if self._removal is not None else 0
-        activity = (len(self.held), removing)
-        if activity != self._activity:
-            self._activity = activity
-            self.tell(events.activity(self.name, running=activity[0], waiting=activity[1]))
+        self.tell_activity(len(self.held), 1 if self._removal is not None else 0)
 
     def give_back(self) -> None:
         """Let a running receive.py finish for a while, then end it, release what is held and remove what is due."""
