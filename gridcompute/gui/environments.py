@@ -51,7 +51,9 @@ class EnvironmentsWindow(Dialog):
         self._buttons()
         self.details = ttk.Label(self.body, name="details", wraplength=wrap, justify="left")
         self.details.pack(side="bottom", anchor="w", fill="x", pady=(self._gap, 0))
-        self.details.bind("<Configure>", lambda event: self.details.configure(wraplength=max(200, event.width)))
+        self.details.bind(  # a line may be a letter wider than Tk was told
+            "<Configure>", lambda event: self.details.configure(wraplength=max(200, event.width - 2 * self._gap))
+        )
         self.table = Table(
             self.body,
             self.rows,
