@@ -202,12 +202,15 @@ class Window:
         )
         self.screen.click(found["x"] + found["w"] / 2, found["y"] + found["h"] / 2, times=times)
 
+    def _place_of(self, table: str, number: int) -> list[int] | None:
+        """Where a row stands; None while there is none, or the list is not laid out yet."""
+        rows = (self.find(f"{table}.tree") or {}).get("rows", [])
+        return rows[number]["place"] if number < len(rows) else None
+
     def press_row(self, table: str, number: int, *, times: int = 1, button: int = 1, keys: str = "") -> None:
         """Click on a row; a plain click again where the list moved meanwhile, as it does below a new message."""
         for _ in range(3):
-            place = self.wait_for(
-                lambda: (self.find(f"{table}.tree") or {"rows": []})["rows"][number:][:1], f"row {number} of {table}"
-            )[0]["place"]
+            place = self.wait_for(lambda: self._place_of(table, number), f"row {number} of {table}")
             self.screen.click(place[0] + 60, place[1] + place[3] / 2, button, times=times, keys=keys)
             if keys or button != 1 or times != 1:
                 return
