@@ -322,11 +322,7 @@ def test_sigterm_and_the_end_of_the_terminal_end_an_agent_in_order(make_grid, st
     files = write_files(tmp_path / "in", 2)
     run_command("submit", "Waiting", *files, home=tmp_path / "home", grid=grid)
     ends = [("PC-1", signal.SIGTERM), ("PC-2", getattr(signal, "SIGHUP", signal.SIGTERM))]
-    running: list[tuple[Agent, int]] = []
-    for machine, number in ends:
-        inherited = signal.signal(number, signal.SIG_DFL)  # these tests may run with nohup, which the agent would heed
-        running.append((start_agent(grid, machine, 1), number))
-        signal.signal(number, inherited)
+    running: list[tuple[Agent, int]] = [(start_agent(grid, machine, 1), number) for machine, number in ends]
     wait_for(lambda: statuses(grid) == ["processing"] * 2, 30, "both run")
     for agent, number in running:
         agent.process.send_signal(number)
