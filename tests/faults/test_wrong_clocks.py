@@ -80,6 +80,8 @@ def test_the_queue_is_in_the_order_of_submission_whatever_the_clocks_of_the_pcs(
         file.write_text(name)
         assert office.command("submit", "Door", file, machine="PC-3", **wrong_pc(offset)).code == 0
         office.open(name)
+        second = int(office.database.server_time().timestamp())  # an id tells no more, and orders nothing within one
+        wait_for(lambda then=second: office.database.server_time().timestamp() >= then + 1, 5, "the next second")
 
     office.agent("PC-1")
 
