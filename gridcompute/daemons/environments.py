@@ -77,7 +77,9 @@ class Environments:
         """Whether cases of the application may run here: it needs no environment, or has it."""
         with self._lock:
             one = self._wanted.get(application)
-            return application not in self._said and (one is None or one.folder in self._ready.keys() - self._awaited)
+            if application in self._said:
+                return False
+            return one is None or (one.folder in self._ready and one.folder not in self._awaited)
 
     def failed(self) -> set[str]:
         """The applications whose environment can't be made now; those that are being made are none of them."""
