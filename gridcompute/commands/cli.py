@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from gridcompute import clock, config, events
 from gridcompute.commands.signals import stop_on_signals
+from gridcompute.commands.words import number_of
 from gridcompute.errors import (
     DatabaseAway,
     FolderMissing,
@@ -246,7 +247,7 @@ def _add_case_commands(command: Adder) -> None:
         type=_number(0, 100),
         default=config.default_priority,
         metavar="N",
-        help="0 to 100, higher first (default: 50)",
+        help=f"0 to 100, higher first (default: {config.default_priority})",
     )
     made.add_argument(
         "--wait", action="store_true", help="wait until the results are home; receive them here if nobody does"
@@ -496,8 +497,8 @@ def _see_home(
         _print_submitted(submitted, statuses, options.application, errors)
     if stopped:
         more = "They go on: 'gridcompute cases' shows them." if submitted else "Nothing is left of the others."
-        said = "1 case was submitted" if len(submitted) == 1 else f"{len(submitted)} cases were submitted"
-        return complain(f"stopped; {said}. {more}", STOPPED)
+        were = "was" if len(submitted) == 1 else "were"
+        return complain(f"stopped; {number_of(len(submitted), 'case')} {were} submitted. {more}", STOPPED)
     if doubtful:
         return complain(
             f"{len(submitted)} cases were submitted to {options.application}; of {doubtful} it is not known."
@@ -731,7 +732,7 @@ def _log(options: argparse.Namespace) -> int:
 def _report(options: argparse.Namespace) -> int:
     with _connected(options) as server:
         number = server.create_report(options.file)
-        print(f"{number} {'case' if number == 1 else 'cases'} written to {Path(options.file).absolute()}")
+        print(f"{number_of(number, 'case')} written to {Path(options.file).absolute()}")
     return DONE
 
 
@@ -751,7 +752,7 @@ def _agent(options: argparse.Namespace) -> int:
         if not _connect_patiently(server, stop):
             return DONE
         server.create_daemons()
-        lent = "1 process" if number == 1 else f"{number} processes"
+        lent = number_of(number, "process", "es")
         _tell(f"Agent of {server.party.user} on {server.machine}: {lent} for {server.server_path}")
         _run_agent(server, stop, until_idle=options.until_idle)
     return DONE

@@ -30,6 +30,7 @@ from gridcompute import clock, config
 from gridcompute.commands.new_grid import CALCULIX, RANDOM_COUNTER, find_solver, make_shared_folder
 from gridcompute.commands.signals import stop_on_signals
 from gridcompute.commands.template import example
+from gridcompute.commands.words import number_of
 from gridcompute.errors import DatabaseAway, UsageError
 from gridcompute.grid.cases import CANCELLED, ERROR, RECEIVED, Case
 from gridcompute.grid.database import Database
@@ -196,7 +197,7 @@ class Demo:
                 does = "shows its window"
             else:
                 arguments += ["agent", "--processes", str(number)]
-                does = f"is an agent that lends {_number(number, 'process', 'es')}"
+                does = f"is an agent that lends {number_of(number, 'process', 'es')}"
             programs.start(machine, arguments, self._environ(machine))
             _say(f"{machine:11} {does}")
         self._check_stop()
@@ -247,11 +248,11 @@ class Demo:
         output = self.place.results / OUTPUT_NAME
         if output.is_file():
             lines = output.read_text(encoding="utf-8").splitlines()
-            _say(f"  {output}  ({_number(len(lines), 'line')}, such as '{lines[0]}')")
+            _say(f"  {output}  ({number_of(len(lines), 'line')}, such as '{lines[0]}')")
         study = self.place.results / STUDY / "beam_results"
         if study.is_dir():
             rows = sum(1 for path in study.iterdir() if path.is_dir())
-            _say(f"  {study}  ({_number(rows, 'folder')}, one a row of beam.csv)")
+            _say(f"  {study}  ({number_of(rows, 'folder')}, one a row of beam.csv)")
         if not self.place.kept:
             _say("They stay until you remove them; the database and the shared folder of the demo are removed now.")
 
@@ -307,7 +308,7 @@ class Story:
         for case in self._cases.values():
             machines[case.processor_machine] = machines.get(case.processor_machine, 0) + 1
         shares = ", ".join(f"{number} on {machine}" for machine, number in sorted(machines.items()))
-        _say(f"\n{received} of {_number(len(self._labels), 'case')} received in {seconds:.1f} s; processed: {shares}")
+        _say(f"\n{received} of {number_of(len(self._labels), 'case')} received in {seconds:.1f} s; processed: {shares}")
 
     @property
     def all_received(self) -> bool:
@@ -494,10 +495,6 @@ def _environment(changes: Mapping[str, str]) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _number(count: int, noun: str, plural: str = "s") -> str:
-    return f"{count} {noun}{'' if count == 1 else plural}"
 
 
 def _say(text: str) -> None:

@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 
 from gridcompute import clock, config
+from gridcompute.commands.words import number_of
 from gridcompute.errors import (
     DatabaseError,
     DatabaseRefused,
@@ -99,11 +100,7 @@ def _summary(checks: Iterable[Check]) -> str:
     errors, warnings = states.count(ERROR), states.count(WARNING)
     if not errors and not warnings:
         return f"All {len(states)} checks are good."
-    return f"{len(states)} checks: {_number(errors, 'error')}, {_number(warnings, 'warning')}."
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{len(states)} checks: {number_of(errors, 'error')}, {number_of(warnings, 'warning')}."
 
 
 class Examination:
@@ -225,7 +222,7 @@ class Examination:
             )
         else:
             listed = ", ".join(sorted(mine)) or "nothing"
-            yield Check(name, OK, f"{self.machine} may process {listed}; {_number(len(table), 'machine')} named")
+            yield Check(name, OK, f"{self.machine} may process {listed}; {number_of(len(table), 'machine')} named")
 
     def _look_at_applications(self) -> Iterator[Check]:
         assert self._share is not None
@@ -464,7 +461,7 @@ class Examination:
             if refused:
                 yield Check(name, ERROR, *_split(refused))
         missing = sorted(set(pinned) - set(self._applications))
-        found = f"{_number(len(pinned), 'application')}; all else is refused"
+        found = f"{number_of(len(pinned), 'application')}; all else is refused"
         yield Check(name, OK, found + (f"; not on the share: {', '.join(missing)}" if missing else ""))
 
     def _kind(self, database: Database) -> Iterator[Check]:
@@ -499,7 +496,7 @@ class Examination:
         if not held:
             yield Check("waiting results", OK, "none")
         for machine, user, number, size in held:
-            found = f"{user} on {machine} has {_number(number, 'result')} to receive, {_size(size)}"
+            found = f"{user} on {machine} has {number_of(number, 'result')} to receive, {_size(size)}"
             limit = min(_much_waits, self._free_on_share if self._free_on_share is not None else _much_waits)
             if size > limit:
                 yield Check("waiting results", WARNING, found, f"Ask {user} to start GridCompute on {machine}.")
