@@ -14,7 +14,7 @@ import pytest
 
 from gridcompute.softgrid import Globals
 
-from .conftest import call, launch, pid_of, poll, process_is_gone
+from .conftest import call, launch, load, pid_of, poll, process_is_gone
 
 
 def slow(seconds=30):
@@ -73,7 +73,7 @@ def test_a_cousins_transfer_to_a_lost_worker_is_answered_too(branch):
     results = []
     waiting = threading.Thread(target=lambda: results.extend(call(grid, ask, aside, workers[0], slow, first=True)))
     waiting.start()
-    time.sleep(0.5)
+    poll(lambda: load(grid, workers[0]) > 0)
     os.kill(pid_of(workers[0]), signal.SIGKILL)
     waiting.join(10)
     assert "was lost" in results[0] and workers[0] in results[0]
