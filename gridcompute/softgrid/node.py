@@ -6,20 +6,18 @@ Functions and results are bytes here; `Core` knows what they mean. What a thread
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from . import trust
 from .bridges import Bridges
+from .processes import is_gone, runs_here
 from .transport import Link, LinkLost, Listener, Loop, Ticket, urgency
 from .tree import Member, Tree
 from .trust import Channel, Identity, Refused
@@ -495,7 +493,7 @@ class Node:
             if silent > self.tolerance:
                 if link in bridged:
                     self.bridges.broken(link, f"it was silent for {self.tolerance:g} s")
-                elif link.state == "up" and _runs_here(link.info):
+                elif link.state == "up" and runs_here(link.info):
                     link.last_heard = now  # it holds its interpreter; a stopped or dead one does not run
                 elif link is self.up:
                     self._orphan(f"{link.name} was not heard for {self.tolerance:g} s", purpose=False)
@@ -689,72 +687,3 @@ def _numbers(header: dict[str, Any]) -> list[tuple[str, str]]:
 
 TRANSPORTS: dict[str, type[Node]] = {"multiprocessing": Node}
 """What the rule `transport_implementation` may name; another one is entered here on every machine of its grid."""
-
-
-def process_state(pid: int) -> str | None:
-    """The state letter of a process of this machine as Linux tells it; None where there is none, '?' elsewhere."""
-    if sys.platform.startswith("linux"):
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
-            return None
-        return text.rpartition(")")[2].split()[0]
-    if sys.platform == "win32":
-        return _state_on_windows(pid)
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return "?"
-    except OSError:
-        return None
-    return "?"
-
-
-def _state_on_windows(pid: int) -> str | None:
-    """There `os.kill(pid, 0)` is no question but a Ctrl+C."""
-    import ctypes
-
-    kernel = ctypes.windll.kernel32  # type: ignore[attr-defined]
-    handle = kernel.OpenProcess(0x1000, False, pid)  # PROCESS_QUERY_LIMITED_INFORMATION
-    if not handle:
-        return "?" if kernel.GetLastError() == 5 else None  # ERROR_ACCESS_DENIED: there is one, of another user
-    try:
-        code = ctypes.c_ulong()
-        known = kernel.GetExitCodeProcess(handle, ctypes.byref(code))
-        return "?" if not known or code.value == 259 else None  # STILL_ACTIVE
-    finally:
-        kernel.CloseHandle(handle)
-
-
-def _runs_here(info: dict[str, Any]) -> bool:
-    return info.get("machine") == machine_id() and process_state(int(info["pid"])) in ("R", "S", "D", "?")
-
-
-def is_gone(info: dict[str, Any]) -> bool:
-    """Whether an executor surely runs no more: its process, or nobody listens at its port."""
-    if info.get("machine") == machine_id():
-        return process_state(int(info["pid"])) in (None, "Z", "X")
-    try:
-        socket.create_connection((info["address"], int(info["port"])), timeout=1.0).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        pass
-    return False
-
-
-def machine_id() -> str:
-    """The same for processes that see each other's ids, and for no others."""
-    global _machine
-    if not _machine:
-        try:
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-            _machine = ":".join([boot, *(str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in ("pid", "net"))])
-        except OSError:
-            import uuid
-
-            _machine = f"{uuid.getnode():x}:{socket.gethostname()}"
-    return _machine
-
-
-_machine = ""

@@ -235,6 +235,42 @@ def test_after_disconnect_without_kill_the_script_goes_on(tmp_path):
     assert done.stdout.splitlines()[-2:] == ["went on", "and on"]
 
 
+@pytest.mark.parametrize("parting", ["is given up", "is cut off as it leaves", "is left to its orchestrator's end"])
+def test_an_executor_in_the_orchestrators_own_process_never_costs_that_process(tmp_path, parting):
+    """What is left of a lost executor is killed; where it lives in the script itself, the script goes on."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import socket, sys, time
+            from gridcompute.softgrid import Orchestrator, Worker
+
+            def until(condition):
+                end = time.monotonic() + 20
+                while not condition() and time.monotonic() < end:
+                    time.sleep(0.01)
+
+            O = Orchestrator(address="127.0.0.1", port=26500, password="p")
+            worker = Worker(address="127.0.0.1", port=26600)
+            worker.connect_to_grid("127.0.0.1", O.port, "p")
+            until(lambda: O.workers)
+            if sys.argv[1] == "is given up":
+                O._node.lose(worker.gridUniqueName, "its heart stopped", purpose=False)
+                until(lambda: not O.workers and worker.isDisconnected)
+            elif sys.argv[1] == "is cut off as it leaves":
+                worker._node.up._channel.sock.shutdown(socket.SHUT_RDWR)
+                worker.disconnect(kill=False)
+            O.disconnect(kill=False)
+            until(lambda: worker.isDisconnected)
+            print("went on")
+            raise SystemExit(3)
+            """
+        )
+    )
+    done = subprocess.run([sys.executable, str(script), parting], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (3, ["went on"]), done.stdout + done.stderr
+
+
 def test_what_a_killed_executor_left_is_removed_by_the_next_start(make_grid, tmp_path):
     left = tmp_path / "tmp" / "softgrid-999999-1-x"
     left.mkdir()
@@ -386,7 +422,7 @@ def test_when_the_orchestrator_is_gone_one_that_holds_its_interpreter_ends_too(t
 def test_whether_a_process_runs_is_asked_without_a_signal_on_windows(monkeypatch, handle, error, code, state):
     import ctypes
 
-    from gridcompute.softgrid import node
+    from gridcompute.softgrid import processes
 
     class Kernel:
         closed = 0
@@ -410,7 +446,7 @@ def test_whether_a_process_runs_is_asked_without_a_signal_on_windows(monkeypatch
     monkeypatch.setattr(ctypes, "windll", type("Windll", (), {"kernel32": kernel}), raising=False)
     monkeypatch.setattr(sys, "platform", "win32")
     monkeypatch.setattr(os, "kill", None)
-    assert node.process_state(1234) == state
+    assert processes.process_state(1234) == state
     assert kernel.closed == bool(handle)
 
 

@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import ssl
 import sys
 import tempfile
@@ -27,7 +26,8 @@ from ..Collections import SoftgridStatus
 from ..errors import SoftgridError
 from ..executions import Promise
 from ..launch import own_address, wait_until
-from ..node import TRANSPORTS, Batch, Node, machine_id, process_state
+from ..node import TRANSPORTS, Batch, Node
+from ..processes import is_own, kill_process, machine_id, process_start, process_state
 from ..transport import Link
 from ..tree import Member, join_name, split_name
 from ..trust import Refused
@@ -116,7 +116,7 @@ class ExecutorBase(LaunchBase):
             "executable": sys.executable,
             "cores": self.machineNumberOfCores,
             "relaunch": self._relaunch_flag,
-            "started": _process_start(self.pid),
+            "started": process_start(self.pid),
             "version": __version__,
         }
 
@@ -135,7 +135,7 @@ class ExecutorBase(LaunchBase):
         base = Path(tempfile.gettempdir() if temporary is None else temporary)
         base.mkdir(parents=True, exist_ok=True)
         _sweep(base)
-        started = _process_start(os.getpid())
+        started = process_start(os.getpid())
         # mkdtemp makes it for this user alone
         self._temporary_dir = Path(tempfile.mkdtemp(prefix=f"softgrid-{os.getpid()}-{started}-", dir=base))
 
@@ -270,14 +270,16 @@ class ExecutorBase(LaunchBase):
     ) -> None:
         """Joins the grid at another executor; with `blocking` serves it until the grid or a signal ends it.
 
-        Without, executions are served by a thread and the script goes on. Raises SoftgridError where this executor is
+        Without, executions are served by a thread and the script goes on; where nobody types, the end of the grid ends
+        the script too, unless the executor joined is the script's own. Raises SoftgridError where this executor is
         connected already, is refused, or reaches nobody within `timeout` seconds.
         """
         self._connect(address, port, password, timeout, None, handshakeTrackingKey)
         if blocking:
             self._serve_grid()
         else:
-            self._ends_process = not Globals.INTERACTIVE_MODE
+            up = self._node.up
+            self._ends_process = not Globals.INTERACTIVE_MODE and not (up is not None and is_own(up.info))
             atexit.register(self._end_with_script)
             self._serve_in_thread()
 
@@ -384,15 +386,8 @@ class ExecutorBase(LaunchBase):
             below = f" {len(members) - 1} executors below it are gone with it." if len(members) > 1 else ""
             self.log_and_transfer(kind, f"{members[0].name} {what}: {reason}.{below}")
             if not purpose:
-                self._end_remains(members[0])
+                kill_process(members[0].info)  # a stopped process of this machine would never hear that it was given up
         self._note_losses(members, purpose)
-
-    def _end_remains(self, member: Member) -> None:
-        """A stopped process of this machine would never hear that it was given up."""
-        pid = int(member.info["pid"])
-        if member.info.get("machine") == machine_id() and _process_start(pid) == member.info.get("started"):
-            with contextlib.suppress(OSError):
-                os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 
     def on_orphaned(self, reason: str, purpose: bool) -> None:
         if not purpose:
@@ -660,8 +655,7 @@ class ExecutorBase(LaunchBase):
             return False
         # On another machine its guardian finds it given up, and kills it.
         self._node.lose(name, "it was killed", purpose=True)
-        if member.info.get("machine") == machine_id() and process_state(int(member.info["pid"])) is not None:
-            os.kill(int(member.info["pid"]), getattr(signal, "SIGKILL", signal.SIGTERM))
+        kill_process(member.info)
         return True
 
     def _service_collect(self, value: Any) -> int:
@@ -719,14 +713,6 @@ def _user() -> str:
         return ""
 
 
-def _process_start(pid: int) -> str:
-    """When a process began, by the machine's own count, so that a number used again is not taken for the same."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return "0"
-
-
 def _sweep(base: Path) -> None:
     """Removes the temporary folders of executors that were killed."""
     for folder in base.glob("softgrid-*-*-*"):
@@ -734,5 +720,5 @@ def _sweep(base: Path) -> None:
         if match is None or not folder.is_dir():
             continue
         pid = int(match[1])
-        if process_state(pid) is None or _process_start(pid) != match[2]:
+        if process_state(pid) is None or process_start(pid) != match[2]:
             shutil.rmtree(folder, ignore_errors=True)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .. import Globals, travel
 from ..Collections import SoftgridStatus
 from ..memory_packages import MemoryPackages
+from ..processes import is_gone, is_own, kill_process, machine_id
 from ..tree import split_name
 from ..version import __version__
 
@@ -231,17 +232,14 @@ class GridBase:
         """For what is still to be told upgrid when all below have ended."""
 
     def _kill_local(self, members: list[Any]) -> None:
-        from ..node import is_gone, machine_id
-
         until = time.monotonic() + 3.0
-        mine = [m for m in members if m.info.get("machine") == machine_id()]
+        mine = [m.info for m in members if m.info.get("machine") == machine_id() and not is_own(m.info)]
         while mine and time.monotonic() < until:
-            mine = [m for m in mine if not is_gone(m.info)]
+            mine = [info for info in mine if not is_gone(info)]
             if mine:
                 time.sleep(0.01)
-        for member in mine:
-            with contextlib.suppress(OSError):
-                os.kill(int(member.info["pid"]), getattr(signal, "SIGKILL", signal.SIGTERM))
+        for info in mine:
+            kill_process(info)
 
     def _end_with_script(self) -> None:
         if os.getpid() == self._owner_pid:
