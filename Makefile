@@ -28,9 +28,11 @@ PYTEST := $(BIN)/python -m pytest --basetemp=.made/pytest
 demo: .venv/local.stamp demo-packages
 	$(BIN)/gridcompute demo
 
+# A process of tests that dies ends the run with the test's name; replaced, it would let pytest-xdist wait for ever
+# (pytest-dev/pytest-xdist#1378).
 test: .venv/dev.stamp test-packages
 	@mkdir -p .made
-	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not long" $(TESTS)
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m "not long" $(TESTS)
 
 test-long: .venv/dev.stamp test-packages
 	@mkdir -p .made
