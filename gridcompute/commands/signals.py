@@ -20,7 +20,12 @@ def stop_on_signals() -> Iterator[threading.Event]:
     numbers = [getattr(signal, name) for name in _names if hasattr(signal, name)]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
         numbers.remove(signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+
+    def on_signal(*_: object) -> None:
+        # A handler runs between two steps of the main thread, which may be waiting for the event and hold its lock.
+        threading.Thread(target=stop.set, name="stop", daemon=True).start()
+
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stop
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -74,10 +73,10 @@ def _run(
     # Threads beside the event loop give way quickly, so that a click is not felt to wait for them.
     sys.setswitchinterval(0.001)
     (home.path / "raise").unlink(missing_ok=True)
-    stop = threading.Event()
+    signals: list[int] = []
     for name in ("SIGTERM", "SIGINT", "SIGBREAK"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: stop.set())
+            signal.signal(getattr(signal, name), lambda number, frame: signals.append(number))
 
     def new_server(event_queue: Any, dedicated: Any) -> Server:
         from gridcompute.server import Server
@@ -86,7 +85,7 @@ def _run(
 
     options = {} if make_grid is None else {"make_grid": make_grid}
     window = GUI(home, new_server, machine=machine or "", fixed_grid=bool(folder), **options)
-    window.close_asked = stop.is_set
+    window.close_asked = lambda: bool(signals)
     window.watch_for_second_start(home.path / "raise")
     if on_window is not None:
         on_window(window)
