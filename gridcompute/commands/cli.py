@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from gridcompute import clock, config, events
 from gridcompute.commands.signals import stop_on_signals
@@ -158,7 +158,28 @@ def _print_errors(options: argparse.Namespace, errors: Sequence[str]) -> None:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Options, with `run` the function of the command; wrong use ends the program with exit code 2."""
-    return _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _parser().parse_args(words)
+    except _WrongUse as exc:
+        if "--json" in words:
+            print_json({"errors": [str(exc)]})
+        argparse.ArgumentParser.error(exc.parser, str(exc))
+
+
+class _WrongUse(Exception):
+    """What `parser`, that of the program or of a command, does not understand."""
+
+    def __init__(self, parser: argparse.ArgumentParser, message: str):
+        super().__init__(message)
+        self.parser = parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Leaves it to `parse` to say what is wrong and to end the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _WrongUse(self, message)
 
 
 _epilog = f"""\
@@ -171,7 +192,7 @@ exit codes: 0 done, 1 the work failed, 2 wrong use or a grid that can't be reach
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="gridcompute",
         description="A compute grid from the PCs of an office: a shared folder and one MongoDB.",
         epilog=_epilog,

@@ -80,7 +80,14 @@ def test_the_help_lists_the_commands(home):
 )
 def test_wrong_use_is_told_with_the_usage(arguments, words, home):
     done = run_command(*arguments, home=home)
-    assert done.code == 2 and words in done.err and "usage: gridcompute" in done.err
+    assert done.code == 2 and words in done.err and "usage: gridcompute" in done.err and done.out == ""
+
+
+@pytest.mark.parametrize("arguments", [["submit", "Copy", "--json"], ["cases", "--json", "--none"]])
+def test_wrong_use_is_a_document_too_where_one_was_asked_for(arguments, home):
+    done = run_command(*arguments, home=home)
+    (told,) = done.json["errors"]
+    assert done.code == 2 and done.err.splitlines()[-1].endswith(f"error: {told}")
 
 
 def test_an_unknown_application_or_file_is_exit_code_2_and_submits_nothing(make_grid, home, tmp_path):
