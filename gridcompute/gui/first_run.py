@@ -58,8 +58,21 @@ class OwnServer:
     def start_for(self, folder: Path, settings: dict[str, str]) -> None:
         """Start the server that the grid in `folder` needs, if this computer is it; `settings` are the documented."""
         known = self.home.preferences.load().get("own server") or {}
-        if known.get("folder") == str(folder) and not self.running:
+        if known.get("folder") != str(folder):
+            known = self._known_demo(folder, settings)
+        if known and not self.running:
             self._start(known, settings["user group"], settings["password"])
+
+    def _known_demo(self, folder: Path, settings: dict[str, str]) -> dict[str, Any]:
+        """What is remembered of the demo grid, for when the preferences are lost: its settings tell the port."""
+        port = settings["mongodb server"].rpartition(":")[2]
+        if folder != demo_folder(self.home) or not port.isdecimal():
+            return {}
+        return self._note(folder, int(port), alone=True)
+
+    def _note(self, folder: Path, port: int, *, alone: bool) -> dict[str, Any]:
+        data, host = ("demo-mongodb", "127.0.0.1") if alone else ("mongodb", "0.0.0.0")
+        return {"folder": str(folder), "data": str(self.home.path / data), "host": host, "port": port}
 
     def _start(self, known: dict[str, Any], user_group: str, password: str) -> None:
         from gridcompute.machine.mongod import PrivateMongod
@@ -73,12 +86,8 @@ class OwnServer:
         """Start a server and make a grid on it; `alone` listens on this computer only."""
         from gridcompute.machine.mongod import free_port, is_free
 
-        known: dict[str, Any] = {
-            "folder": str(wanted.folder),
-            "data": str(self.home.path / ("demo-mongodb" if alone else "mongodb")),
-            "host": "127.0.0.1" if alone else "0.0.0.0",
-            "port": free_port() if alone or not is_free(team_port) else team_port,
-        }
+        port = free_port() if alone or not is_free(team_port) else team_port
+        known = self._note(wanted.folder, port, alone=alone)
         self._start(known, wanted.user_group, wanted.password)
         assert self._server is not None
         address = self._server.address if alone else self._server.team_address
@@ -99,7 +108,11 @@ class OwnServer:
 
 def demo_grid(home: Home) -> NewGrid:
     """A grid of this person's own, on this computer alone."""
-    return NewGrid(home.path / "demo" / "Shared_Folder", "demo", secrets.token_urlsafe(12))
+    return NewGrid(demo_folder(home), "demo", secrets.token_urlsafe(12))
+
+
+def demo_folder(home: Home) -> Path:
+    return home.path / "demo" / "Shared_Folder"
 
 
 class Choice(ttk.Frame):

@@ -50,6 +50,14 @@ def test_the_demo_grid_runs_on_this_computer_alone_and_is_there_the_next_time(op
     again.wait_ready(60)
     assert again.terminate() == 0
 
+    # the same when the preferences are lost: it is the first start again, and the demo is the one that was there
+    (tmp_path / home / "preferences.json").unlink()
+    third = open_window(None, home=home)
+    third.press("choice.cards.demo.go")
+    third.wait_ready(60)
+    third.wait_for(lambda: "Random Counter" in third.text("foot.allowed"), "what this computer can run")
+    assert third.terminate() == 0
+
 
 def told(window, dialog: str) -> str:
     """The texts in one of the small windows."""
