@@ -821,6 +821,14 @@ class Link:
                 self._bytes = memoryview(channel.outgoing.read())
                 self._flush(bulk=False)
 
+    def pay(self, now: float) -> None:
+        """Acknowledges what has waited for it; on the loop's thread."""
+        if not self._owed or self.state != "up":
+            self.loop.owing.discard(self)
+        elif now - self._owed_at >= ACK_PAUSE:
+            self.loop.owing.discard(self)
+            self.beat(now, 1e9)
+
 
 class _Memory:
     """Writable memory for what arrives. Large pieces are mapped, and taken again once nobody holds them.
@@ -869,11 +877,17 @@ _IDLE_REFERENCES = _references_when_idle()
 memory = _Memory()
 
 
+class Debtor(Protocol):
+    """What owes an acknowledgement; called on the loop's thread until it takes itself from `Loop.owing`."""
+
+    def pay(self, now: float) -> None: ...
+
+
 class Loop:
     """The one thread that waits for all sockets of an executor."""
 
     def __init__(self, name: str):
-        self.owing: set[Link] = set()
+        self.owing: set[Debtor] = set()
         self.interval = 0.5
         self._selector = selectors.DefaultSelector()
         self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -978,12 +992,8 @@ class Loop:
                     self.guarded(function, *args)
                 if self.owing:
                     now = time.monotonic()
-                    for link in list(self.owing):
-                        if not link._owed or link.state != "up":
-                            self.owing.discard(link)
-                        elif now - link._owed_at >= ACK_PAUSE:
-                            self.owing.discard(link)
-                            self.guarded(link.beat, now, 1e9)
+                    for debtor in list(self.owing):
+                        self.guarded(debtor.pay, now)
         finally:
             for key in list(self._selector.get_map().values()):
                 self._close(key.fileobj)  # type: ignore[arg-type]
