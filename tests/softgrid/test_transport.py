@@ -12,13 +12,14 @@ import numpy
 import pytest
 
 from gridcompute.softgrid import transport, trust
+from gridcompute.softgrid.transport.memory import Memory
 
 from .conftest import call, launch, poll
 
 
 @pytest.fixture
 def memory():
-    return transport._Memory()
+    return Memory()
 
 
 def test_memory_is_taken_again_only_when_nobody_holds_it(memory):

@@ -1,32 +1,28 @@
-"""Connections between neighbours: the one module that moves bytes. `docs/softgrid/transport.md` has the reasons.
+"""A neighbour: what goes to it and comes from it, whatever connection there is.
 
 A `Link` is what stands between two neighbours for as long as both belong to the grid; beneath it one TCP connection
 may replace another after a cut. Frames are numbered, kept until the neighbour has them and sent again on the next
-connection, so that nothing is lost and nothing arrives twice. One thread, the `Loop`, reads and writes all links of
-an executor; another thread that sends a small message writes it itself when the line is free.
+connection, so that nothing is lost and nothing arrives twice.
 """
 
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
-import mmap
 import selectors
 import socket
 import ssl
 import struct
-import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from . import wire
-from .trust import Channel, Identity, Refused, answer
-from .wire import Buffer, Segment
+from .. import wire
+from ..trust import Channel
+from ..wire import Buffer, Segment
+from .loop import ACK_PAUSE, Loop
+from .memory import memory
 
 WINDOW = 8 * 1024 * 1024
 """Bytes that are kept for a neighbour who has not acknowledged them; then nothing more is sent."""
@@ -38,12 +34,8 @@ LARGE_LIMIT = 256 * 1024 * 1024
 """Bytes of large messages that bounce to a neighbour; then nothing is read from whom they come."""
 
 ACK_AFTER = 256 * 1024
-ACK_PAUSE = 0.05
 READ_SIZE = 256 * 1024
-GREETING_TIMEOUT = 10.0
-GREETINGS_AT_ONCE = 32
 _CREDIT_STEP = wire.STREAM_WINDOW // 4
-_MAP_FROM = 1024 * 1024
 _COUNT = struct.Struct("<Q")
 
 
@@ -828,312 +820,6 @@ class Link:
         elif now - self._owed_at >= ACK_PAUSE:
             self.loop.owing.discard(self)
             self.beat(now, 1e9)
-
-
-class _Memory:
-    """Writable memory for what arrives. Large pieces are mapped, and taken again once nobody holds them.
-
-    The first touch of fresh memory costs as much as decrypting what goes there; a grid that passes arrays to and fro
-    pays it once. What nobody took for some seconds goes back to the system.
-    """
-
-    KEPT = 512 * 1024 * 1024
-    SECONDS = 5.0
-
-    def __init__(self) -> None:
-        self._maps: list[tuple[mmap.mmap, float]] = []
-        self._lock = threading.Lock()
-
-    def take(self, length: int) -> memoryview:
-        if length < _MAP_FROM:
-            return memoryview(bytearray(length))
-        with self._lock:
-            for index, (known, _) in enumerate(self._maps):
-                # Every view of a map holds a reference to it; one more than when idle is somebody who still reads.
-                if length <= len(known) <= 2 * length and sys.getrefcount(known) <= _IDLE_REFERENCES:
-                    self._maps[index] = (known, time.monotonic())
-                    return memoryview(known)[:length]
-            fresh = mmap.mmap(-1, length)
-            if sum(len(known) for known, _ in self._maps) + length <= self.KEPT:
-                self._maps.append((fresh, time.monotonic()))
-        return memoryview(fresh)[:length]
-
-    def expire(self, now: float) -> None:
-        """Forgets what has not been taken for a while; whoever still reads it keeps it alive."""
-        if self._maps:
-            with self._lock:
-                self._maps = [item for item in self._maps if now - item[1] < self.SECONDS]
-
-
-def _references_when_idle() -> int:
-    """What `sys.getrefcount` says in `take` of a map that only its list holds; it differs between Pythons."""
-    maps = [(mmap.mmap(-1, mmap.PAGESIZE), 0.0)]
-    for _, (known, _) in enumerate(maps):
-        return sys.getrefcount(known)
-    raise AssertionError
-
-
-_IDLE_REFERENCES = _references_when_idle()
-memory = _Memory()
-
-
-class Debtor(Protocol):
-    """What owes an acknowledgement; called on the loop's thread until it takes itself from `Loop.owing`."""
-
-    def pay(self, now: float) -> None: ...
-
-
-class Loop:
-    """The one thread that waits for all sockets of an executor."""
-
-    def __init__(self, name: str):
-        self.owing: set[Debtor] = set()
-        self.interval = 0.5
-        self._selector = selectors.DefaultSelector()
-        self._calls: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
-        self._bell_in, self._bell_out = socket.socketpair()
-        self._bell_in.setblocking(False)
-        self._bell_out.setblocking(False)
-        self._selector.register(self._bell_in, selectors.EVENT_READ, None)
-        self._later: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._later_lock = threading.Lock()
-        self._numbers = itertools.count()
-        self._stopping = False
-        self._ticks: list[Callable[[float], None]] = []
-        self._asleep = False
-        self.complain: Callable[[str], Any] = sys.stderr.write
-        self._thread = threading.Thread(target=self._run, name=f"softgrid {name}", daemon=True)
-        self._thread.start()
-
-    def is_current(self) -> bool:
-        return threading.current_thread() is self._thread
-
-    def on_tick(self, tick: Callable[[float], None]) -> None:
-        self._ticks.append(tick)
-
-    def call_soon(self, function: Callable[..., None], *args: Any) -> None:
-        """Runs a function on the loop's thread, in order."""
-        self._calls.append((function, args))
-        if self._asleep and not self.is_current():
-            with contextlib.suppress(OSError):
-                self._bell_out.send(b"!")
-
-    def call_later(self, pause: float, function: Callable[..., None], *args: Any) -> None:
-        """Runs a function on the loop's thread after `pause` seconds or soon after."""
-        with self._later_lock:
-            heapq.heappush(self._later, (time.monotonic() + pause, next(self._numbers), function, args))
-        self.call_soon(_nothing)
-
-    def watch(self, sock: socket.socket, events: int, target: Any) -> None:
-        """On the loop's thread."""
-        with contextlib.suppress(ValueError, OSError):
-            known = sock in self._selector.get_map()
-            if not events:
-                if known:
-                    self._selector.unregister(sock)
-            elif known:
-                self._selector.modify(sock, events, target)
-            else:
-                self._selector.register(sock, events, target)
-
-    def forget(self, sock: socket.socket) -> None:
-        """Closes a socket, on the loop's thread or not."""
-        if self.is_current():
-            self._close(sock)
-        else:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            self.call_soon(self._close, sock)
-
-    def _close(self, sock: socket.socket) -> None:
-        with contextlib.suppress(KeyError, ValueError, OSError):
-            self._selector.unregister(sock)
-        with contextlib.suppress(OSError):
-            sock.close()
-
-    def stop(self) -> None:
-        """Ends the thread and closes every socket that it watched; may be called twice."""
-        self._stopping = True
-        with contextlib.suppress(OSError):
-            self._bell_out.send(b"!")
-        if not self.is_current():
-            self._thread.join(5.0)
-
-    def _run(self) -> None:
-        next_tick = 0.0
-        try:
-            while not self._stopping:
-                now = time.monotonic()
-                if now >= next_tick:
-                    next_tick = now + self.interval
-                    memory.expire(now)
-                    for tick in self._ticks:
-                        self.guarded(tick, now)
-                self._asleep = True
-                due = self._later[0][0] if self._later else next_tick
-                wait = 0.0 if self._calls else max(0.0, min(next_tick, due) - now)
-                ready = self._selector.select(min(wait, ACK_PAUSE / 2) if self.owing else wait)
-                self._asleep = False
-                for key, events in ready:
-                    if key.data is None:
-                        with contextlib.suppress(OSError):
-                            self._bell_in.recv(4096)
-                        continue
-                    if events & selectors.EVENT_READ:
-                        self.guarded(key.data.readable)
-                    if events & selectors.EVENT_WRITE:
-                        self.guarded(key.data.writable)
-                for _ in range(len(self._calls)):
-                    function, args = self._calls.popleft()
-                    self.guarded(function, *args)
-                while self._later and self._later[0][0] <= time.monotonic():
-                    with self._later_lock:
-                        _, _, function, args = heapq.heappop(self._later)
-                    self.guarded(function, *args)
-                if self.owing:
-                    now = time.monotonic()
-                    for debtor in list(self.owing):
-                        self.guarded(debtor.pay, now)
-        finally:
-            for key in list(self._selector.get_map().values()):
-                self._close(key.fileobj)  # type: ignore[arg-type]
-            self._selector.close()
-            self._bell_in.close()
-            self._bell_out.close()
-
-    def guarded(self, function: Callable[..., None], *args: Any) -> None:
-        """A mistake in one message's handling must not end the thread that serves all, nor cost the next message."""
-        try:
-            function(*args)
-        except Exception:  # noqa: BLE001
-            with contextlib.suppress(Exception):
-                self.complain(traceback.format_exc())
-
-
-class Listener:
-    """Waits for connections and greets them, each in a short-lived thread, so that none holds up another.
-
-    `welcome(channel, key_name, address)` gets a connection whose other side has proved the key; it must not keep the
-    thread. `on_refused(address, reason)` hears of the others.
-    """
-
-    def __init__(
-        self,
-        loop: Loop,
-        identity: Identity,
-        key_of: Callable[[str], bytes | None],
-        welcome: Callable[[Channel, str, str], None],
-        on_refused: Callable[[str, str], None],
-    ):
-        self._loop = loop
-        self._identity = identity
-        self._key_of = key_of
-        self._welcome = welcome
-        self._on_refused = on_refused
-        self._sock: socket.socket | None = None
-        self._greeting: deque[tuple[socket.socket, float]] = deque()
-        self._lock = threading.Lock()
-
-    def bind(self, address: str, port: int, fetch: bool) -> int:
-        """Takes `port`, or with `fetch` the next free one; returns it. Raises OSError when there is none."""
-        for candidate in range(port, min(port + 2000, 65536)) if fetch else (port,):
-            try:
-                sock = _bound(address, candidate)
-            except OSError as exc:
-                if fetch and exc.errno in _TAKEN:
-                    continue
-                raise
-            sock.setblocking(False)
-            self._sock = sock
-            self._loop.call_soon(self._loop.watch, sock, selectors.EVENT_READ, self)
-            return int(sock.getsockname()[1])
-        raise OSError(f"No port from {port} on is free at {address}.")
-
-    def close(self) -> None:
-        if self._sock is not None:
-            self._loop.forget(self._sock)
-            self._sock = None
-
-    def readable(self) -> None:
-        sock = self._sock
-        if sock is None:
-            return
-        try:
-            connection, address = sock.accept()
-        except OSError:
-            return
-        with self._lock:
-            now = time.monotonic()
-            # The oldest gives way: a flood of silent connections must not keep a true one out.
-            while len(self._greeting) >= GREETINGS_AT_ONCE or (
-                self._greeting and now - self._greeting[0][1] > GREETING_TIMEOUT
-            ):
-                _shut(self._greeting.popleft()[0])
-            self._greeting.append((connection, now))
-        threading.Thread(
-            target=self._greet, args=(connection, address[0]), name="softgrid greeting", daemon=True
-        ).start()
-
-    def expire(self, now: float) -> None:
-        """Shuts connections that did not greet in time; called by the owner's tick."""
-        with self._lock:
-            while self._greeting and now - self._greeting[0][1] > GREETING_TIMEOUT:
-                _shut(self._greeting.popleft()[0])
-
-    def _greet(self, connection: socket.socket, address: str) -> None:
-        try:
-            connection.settimeout(GREETING_TIMEOUT)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            channel, key_name = answer(connection, self._identity, self._key_of)
-            self._settled(connection)
-            self._welcome(channel, key_name, address)
-        except (Refused, OSError, ssl.SSLError, ValueError) as exc:
-            self._settled(connection)
-            connection.close()
-            self._on_refused(address, str(exc))
-        except Exception:
-            self._settled(connection)
-            connection.close()
-            raise
-
-    def _settled(self, connection: socket.socket) -> None:
-        with self._lock:
-            for item in self._greeting:
-                if item[0] is connection:
-                    self._greeting.remove(item)
-                    return
-
-
-_TAKEN = (98, 48, 10048, 13, 10013)  # "address in use" of Linux, macOS and Windows; "not allowed" of POSIX and Windows
-
-
-def _bound(address: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            sock.bind((address, port))
-        except OSError as exc:
-            if exc.errno in _TAKEN:
-                raise
-            # A name or address that others use for this machine but no interface has.
-            sock.bind(("", port))
-        sock.listen(128)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _nothing() -> None:
-    """Wakes the loop."""
-
-
-def _shut(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 def urgency(priority: Any) -> float:
