@@ -28,9 +28,9 @@ def _run_hidden(command: str, arguments: list[str]) -> None:
     from gridcompute.machine import program
 
     if command == program.helper_command:
-        from gridcompute.machine import forking
+        from gridcompute.machine.forking import helper
 
-        forking.main(int(arguments[0]), arguments[1])
+        helper.main(int(arguments[0]), arguments[1])
     elif command == program.child_command:
         from gridcompute.machine import child
 

@@ -145,4 +145,5 @@ def test_each_module_has_its_place_in_the_pages_of_the_api():
         "gridcompute.softgrid",
         "gridcompute.softgrid.transport",
         "gridcompute.grid.database",
+        "gridcompute.machine.forking",
     }

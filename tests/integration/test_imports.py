@@ -19,7 +19,8 @@ def loaded_by(module: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["gridcompute", "gridcompute.daemons.runner", "gridcompute.machine.child", "gridcompute.machine.forking"]
+    "module",
+    ["gridcompute", "gridcompute.daemons.runner", "gridcompute.machine.child", "gridcompute.machine.forking.helper"],
 )
 def test_the_child_of_a_case_loads_nothing_heavy(module):
     if importlib.util.find_spec(module) is None:
