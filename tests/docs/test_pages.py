@@ -146,4 +146,5 @@ def test_each_module_has_its_place_in_the_pages_of_the_api():
         "gridcompute.softgrid.transport",
         "gridcompute.grid.database",
         "gridcompute.machine.forking",
+        "gridcompute.machine.mongod",
     }

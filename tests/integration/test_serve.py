@@ -14,10 +14,10 @@ import psutil
 import pytest
 
 from gridcompute import config
-from gridcompute.errors import DatabaseRefused
+from gridcompute.errors import DatabaseRefused, MongodError
 from gridcompute.grid.database import Database
 from gridcompute.grid.settings import Settings
-from gridcompute.machine.mongod import MongodError, find_mongod, free_port
+from gridcompute.machine.mongod import find_mongod, free_port
 from tests.support.commands import program, run_command
 from tests.support.grids import command_environment
 from tests.support.services import missing

@@ -94,8 +94,8 @@ def ours(module: str) -> set[str]:
 
 def test_the_test_sees_the_modules():
     assert {"gridcompute", "gridcompute.errors", "gridcompute.machine.mongod"} <= modules().keys()
-    assert "pymongo" in imports("gridcompute.machine.mongod")
-    assert "gridcompute.machine.guard" in ours("gridcompute.machine.mongod")
+    assert "pymongo" in imports("gridcompute.machine.mongod.private")
+    assert "gridcompute.machine.guard" in ours("gridcompute.machine.mongod.private")
 
 
 def test_every_module_has_a_layer():

@@ -15,8 +15,7 @@ from pymongo.errors import OperationFailure
 
 from gridcompute.config import database_name
 from gridcompute.errors import MongodError
-from gridcompute.machine import mongod as mongod_module
-from gridcompute.machine.mongod import PrivateMongod, find_mongod, free_port
+from gridcompute.machine.mongod import PrivateMongod, find_mongod, free_port, private
 from tests.support.grids import password, user_group
 from tests.support.waiting import wait_for
 
@@ -123,7 +122,7 @@ def test_without_users_it_starts_too_and_stop_may_be_called_twice(own_mongod):
 def test_a_port_that_another_program_took_is_left_for_another(own_mongod, monkeypatch):
     first = own_mongod(users=False)
     taken = iter([first.port])
-    monkeypatch.setattr(mongod_module, "free_port", lambda host: next(taken, None) or free_port(host))
+    monkeypatch.setattr(private, "free_port", lambda host: next(taken, None) or free_port(host))
     second = own_mongod(users=False)
     assert second.port != first.port
     with MongoClient(second.url) as client:
@@ -138,7 +137,7 @@ def test_a_port_that_was_asked_for_and_is_taken_is_said(mongod, tmp_path):
 
 
 def test_a_folder_in_use_is_said(mongod, monkeypatch):
-    monkeypatch.setattr(mongod_module, "folder_patience", 0.0)
+    monkeypatch.setattr(private, "folder_patience", 0.0)
     with pytest.raises(MongodError, match="in use by another MongoDB"):
         PrivateMongod(mongod.data, user_group="g", password="p").start()
 

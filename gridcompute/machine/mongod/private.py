@@ -1,23 +1,12 @@
-"""A MongoDB on the spot: find the server's program, start it on a folder of its own, wait until it answers, stop it.
-
-It serves the demo, the tests and a team that has no MongoDB yet (`gridcompute serve`): a replica set of one member, so
-that change streams and retried writes work, with users, a bounded cache and everything in one private folder.
-
-Beside the package `gridcompute.grid.database` this module alone imports pymongo, and only inside functions: a server
-that was just made has to be told its replica set and its users before it is a database that the grid could use.
-"""
+"""A MongoDB server in a process of its own: its start on a folder, its set-up and its end."""
 
 from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import os
-import random
 import secrets
-import shutil
 import socket
-import stat
 import subprocess
 import sys
 import threading
@@ -29,13 +18,13 @@ from urllib.parse import quote
 
 from gridcompute.config import database_name
 from gridcompute.errors import MongodError
-from gridcompute.machine import program
 from gridcompute.machine.guard import Guard
+from gridcompute.machine.mongod.finding import find_mongod
+from gridcompute.machine.mongod.log import last_words
+from gridcompute.machine.mongod.ports import free_port
 
 if TYPE_CHECKING:
     from pymongo import MongoClient
-
-__all__ = ["PrivateMongod", "find_mongod", "free_port"]
 
 replica_set = "gridcompute"
 administrator = "admin"
@@ -51,74 +40,9 @@ folder_patience = 15.0
 minimum_wire_version = 9
 """What MongoDB 4.4 speaks, the oldest that the grid works with."""
 
-_first_port, _last_port = 20000, 32000  # below the ports that systems hand out for outgoing connections
 _exit_address_in_use, _exit_folder_in_use = 48, 100
 _already_initialized = 23
 _answers_line = b"Waiting for connections"
-
-
-def find_mongod() -> Path:
-    """The server's program: a ``mongod`` on PATH comes first, then the one in the wheel of the extra ``local``.
-
-    An executable carries none (its licence and size, see docs/decisions.md); it finds one that somebody put beside it.
-    The wheel's program gets its run bit, which pip does not set. Raises `MongodError` that says how to get one.
-    """
-    on_path = shutil.which("mongod")
-    if on_path:
-        return Path(on_path)
-    name = "mongod.exe" if os.name == "nt" else "mongod"
-    packages = [Path(folder or ".") / "fiftyone" / "db" / "bin" / name for folder in sys.path]
-    beside = [program.place() / name, program.place() / "mongodb" / "bin" / name] if program.is_frozen() else []
-    for found in (*beside, *packages):
-        if found.is_file():
-            _set_run_bit(found)
-            return found
-    if program.is_frozen():
-        raise MongodError(
-            f"No MongoDB server was found on this computer: there is no '{name}' on PATH, in {beside[0].parent} or in "
-            f"{beside[1].parent}. Install MongoDB 4.4 or newer, or unpack its archive there as the folder 'mongodb'."
-        )
-    raise MongodError(
-        "No MongoDB server was found on this computer: there is no 'mongod' on PATH, nor one among Python's packages. "
-        "Install it by 'pip install gridcompute[local]', or install MongoDB 4.4 or newer."
-    )
-
-
-def _set_run_bit(program: Path) -> None:
-    if os.access(program, os.X_OK):
-        return
-    try:
-        program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-    except OSError as exc:
-        raise MongodError(
-            f"The MongoDB server {program} may not be run, and its permissions can't be changed ({exc.strerror}). "
-            f"Ask its owner to run: chmod +x '{program}'"
-        ) from exc
-
-
-def is_free(port: int) -> bool:
-    """Whether no program of this computer listens at `port`; one may begin a moment later."""
-    with socket.socket() as probe:
-        if os.name == "posix":  # a port whose last connection has just ended is free; on Windows this would mean more
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that is free now; another program may take it a moment later, so be ready to ask again."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    for _ in range(200):
-        port = random.randrange(_first_port, _last_port)
-        with socket.socket(family) as probe, contextlib.suppress(OSError):
-            probe.bind((host, port))
-            return port
-    raise MongodError(
-        f"No free port between {_first_port} and {_last_port} on {host}: close programs that listen there."
-    )
 
 
 class PrivateMongod:
@@ -376,7 +300,7 @@ class PrivateMongod:
             )
         if code == _exit_folder_in_use:
             return f"The data folder {self.data} is in use by another MongoDB server. Stop it or name another folder."
-        last = _last_words(self.log_path)
+        last = last_words(self.log_path)
         return (
             f"The MongoDB server on {self.data} ended at its start with code {code}: {last} "
             f"All that it says is in {self.log_path}."
@@ -507,27 +431,6 @@ def _write_once(path: Path, text: str, mode: int) -> None:
         os.fsync(file.fileno())
     aside.chmod(mode)
     aside.replace(path)
-
-
-def _last_words(log_path: Path) -> str:
-    """The last complaint in a log of the server's: of its own JSON lines, or what the system's loader printed."""
-    complaint = "it printed nothing"
-    for line in log_path.read_text("utf-8", "replace").splitlines():
-        try:
-            words = _complaint(json.loads(line))
-        except ValueError:
-            words = line.strip()
-        complaint = words or complaint
-    return complaint.rstrip(".") + "."
-
-
-def _complaint(record: dict[str, Any]) -> str:
-    """An error or fatal record of the server's log in words; empty for others and for a mere "aborting"."""
-    words = record.get("msg", "").strip()
-    if record.get("s") not in ("E", "F") or words.startswith("***"):
-        return ""
-    error = record.get("attr", {}).get("error", "")
-    return f"{words}: {error}" if error else words
 
 
 def _is_loopback(host: str) -> bool:
