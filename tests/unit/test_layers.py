@@ -26,7 +26,7 @@ may_import = {
     "softgrid": {"values", "machine", "softgrid"},
     "__main__": {"values", "machine", "commands"},  # the hidden commands of child processes go to machine directly
 }
-imports_pymongo = ("gridcompute.grid.database", "gridcompute.machine.mongod")
+imports_pymongo = ("gridcompute.grid.database", "gridcompute.machine.mongod.setup")
 """The second makes the server that is to become a database: its replica set and its users."""
 
 of_pymongo = {"pymongo", "bson", "gridfs"}
@@ -94,7 +94,7 @@ def ours(module: str) -> set[str]:
 
 def test_the_test_sees_the_modules():
     assert {"gridcompute", "gridcompute.errors", "gridcompute.machine.mongod"} <= modules().keys()
-    assert "pymongo" in imports("gridcompute.machine.mongod.private")
+    assert "pymongo" in imports("gridcompute.machine.mongod.setup")
     assert "gridcompute.machine.guard" in ours("gridcompute.machine.mongod.private")
 
 

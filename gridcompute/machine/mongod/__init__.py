@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from gridcompute.machine.mongod.finding import find_mongod
 from gridcompute.machine.mongod.ports import free_port, is_free
-from gridcompute.machine.mongod.private import PrivateMongod, administrator
+from gridcompute.machine.mongod.private import PrivateMongod
+from gridcompute.machine.mongod.setup import administrator
 
 __all__ = ["PrivateMongod", "administrator", "find_mongod", "free_port", "is_free"]

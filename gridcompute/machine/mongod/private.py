@@ -1,4 +1,4 @@
-"""A MongoDB server in a process of its own: its start on a folder, its set-up and its end."""
+"""A MongoDB server in a process of its own: its start on a folder, and its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,6 +19,7 @@ from urllib.parse import quote
 from gridcompute.config import database_name
 from gridcompute.errors import MongodError
 from gridcompute.machine.guard import Guard
+from gridcompute.machine.mongod import setup
 from gridcompute.machine.mongod.finding import find_mongod
 from gridcompute.machine.mongod.log import last_words
 from gridcompute.machine.mongod.ports import free_port
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from pymongo import MongoClient
 
 replica_set = "gridcompute"
-administrator = "admin"
 start_timeout = 60.0
 """Seconds that one start may take; it takes about one, and longer after a kill on a large data folder."""
 
@@ -37,11 +37,7 @@ stop_timeout = 20.0
 folder_patience = 15.0
 """Seconds in which the server of a killed owner must have left the data folder, and others the port."""
 
-minimum_wire_version = 9
-"""What MongoDB 4.4 speaks, the oldest that the grid works with."""
-
 _exit_address_in_use, _exit_folder_in_use = 48, 100
-_already_initialized = 23
 _answers_line = b"Waiting for connections"
 
 
@@ -308,16 +304,13 @@ class PrivateMongod:
 
     def _make_replica_set(self, deadline: float) -> None:
         """Make the server the only member of its set under its present port, and wait until it takes writes."""
-        member = f"127.0.0.1:{self.port}"
         with self._client() as client:
-            hello = client.admin.command("hello")
-            if hello["maxWireVersion"] < minimum_wire_version:
+            if setup.is_too_old(client):
                 raise MongodError(
                     f"{find_mongod()} is older than MongoDB 4.4, which the grid needs. Install a newer one."
                 )
-            if "setName" not in hello:
-                _initiate_or_move(client, member)
-            if not _poll(lambda: client.admin.command("hello")["isWritablePrimary"], deadline):
+            setup.make_replica_set(client, replica_set, f"127.0.0.1:{self.port}")
+            if not _poll(lambda: setup.takes_writes(client), deadline):
                 raise MongodError(
                     f"The MongoDB server on {self.data} does not take writes; what it says is in {self.log_path}."
                 )
@@ -326,45 +319,15 @@ class PrivateMongod:
         """Make the administrator and the team's user, or give the team's user today's password."""
         if not self.users:
             return
-        roles = [{"role": "readWrite", "db": database_name}]
         with self._client() as client:
-            if not self._is_administrator(client):
-                # The server lets anybody on this computer make its first user, and that one only.
-                client.admin.command("createUser", administrator, pwd=self._administrator_password, roles=["root"])
+            setup.make_administrator(client, self._administrator_password)
         with self._client() as client:
-            database = client[database_name]
-            known = database.command("usersInfo", self.user_group)["users"]
-            verb = "updateUser" if known else "createUser"
-            database.command(verb, self.user_group, pwd=self.password, roles=roles)
+            setup.make_team_user(client, self.user_group, self.password)
 
-    @contextlib.contextmanager
-    def _client(self) -> Iterator[MongoClient[dict[str, Any]]]:
+    def _client(self) -> contextlib.AbstractContextManager[MongoClient[dict[str, Any]]]:
         """A connection as the administrator, or as nobody where there is none yet; pymongo's errors become ours."""
-        from pymongo import MongoClient
-        from pymongo.errors import OperationFailure, PyMongoError
-
-        options: dict[str, Any] = {"directConnection": True, "serverSelectionTimeoutMS": 10_000}
-        login: dict[str, Any] = {"username": administrator, "password": self._administrator_password}
-        client: MongoClient[dict[str, Any]] = MongoClient(
-            "127.0.0.1", self.port, **options, **(login if self.users else {})
-        )
-        try:
-            try:
-                client.admin.command("ping")
-            except OperationFailure:
-                client.close()
-                client = MongoClient("127.0.0.1", self.port, **options)
-            yield client
-        except PyMongoError as exc:
-            raise MongodError(
-                f"The MongoDB server on {self.data} runs but could not be set up: {exc}. What it says is in "
-                f"{self.log_path}. If its folder was made with other users, name an empty folder."
-            ) from exc
-        finally:
-            client.close()
-
-    def _is_administrator(self, client: MongoClient[dict[str, Any]]) -> bool:
-        return bool(client.admin.command("connectionStatus")["authInfo"]["authenticatedUsers"])
+        password = self._administrator_password if self.users else ""
+        return setup.connection(self.port, password, self.data, self.log_path)
 
     # ------------------------------------------------------------------ stop
 
@@ -390,24 +353,6 @@ class PrivateMongod:
         guard, self._guard = self._guard, None
         if guard is not None:
             guard.dismiss()
-
-
-def _initiate_or_move(client: MongoClient[dict[str, Any]], member: str) -> None:
-    """Begin the replica set; where the folder has one already, under another port, change that one."""
-    from pymongo.errors import OperationFailure
-
-    config = {"_id": replica_set, "version": 1, "members": [{"_id": 0, "host": member}]}
-    try:
-        client.admin.command("replSetInitiate", config)
-        return
-    except OperationFailure as exc:
-        if exc.code != _already_initialized:
-            raise
-    config = client.admin.command("replSetGetConfig")["config"]
-    if config["members"][0]["host"] != member:
-        config["members"][0]["host"] = member
-        config["version"] += 1
-        client.admin.command("replSetReconfig", config, force=True)
 
 
 def _poll(condition: Callable[[], Any], deadline: float) -> bool:
