@@ -71,20 +71,51 @@ def test_what_a_function_raises_is_an_answer_with_its_traceback(grid):
     assert status.data["function"] is fail
 
 
-def test_an_exception_that_cannot_be_pickled_comes_back_as_text(grid):
-    def fail():
-        import threading
+def cannot_be_written():
+    import threading
 
-        class Odd(Exception):
-            def __init__(self, one, two):
-                super().__init__(one)
-                self.lock = threading.Lock()
+    class Odd(Exception):
+        def __init__(self, word):
+            super().__init__(word)
+            self.lock = threading.Lock()
 
-        raise Odd("strange words", 2)
+    raise Odd("strange words")
 
+
+def cannot_be_read():
+    class Odd(Exception):
+        def __init__(self, one, two):
+            super().__init__(f"{one} {two}")
+
+    raise Odd("strange", "words")
+
+
+def ends_whoever_reads_it():
+    class Odd(Exception):
+        def __reduce__(self):
+            return sys.exit, ("read",)
+
+    raise Odd("strange words")
+
+
+@pytest.mark.parametrize("fail", [cannot_be_written, cannot_be_read, ends_whoever_reads_it])
+def test_an_exception_that_cannot_be_sent_comes_back_as_text_and_the_worker_lives(grid, fail):
     (status,) = call(grid, fail, grid.workers[0])
     assert "strange words" in status.error
     assert status.exception is None
+    assert call(grid, power, grid.workers[0], 2, 3) == [8]
+
+
+def test_a_result_that_ends_whoever_reads_it_is_a_failed_status(grid):
+    def result():
+        class Odd:
+            def __reduce__(self):
+                return sys.exit, ("read",)
+
+        return Odd()
+
+    (status,) = call(grid, result, grid.workers[0])
+    assert not status and "SystemExit: read" in status.error
 
 
 @pytest.mark.parametrize("end", ["import sys; sys.exit(3)", "raise KeyboardInterrupt", "raise SystemExit"])

@@ -390,7 +390,7 @@ class TransferBase(MachineManagement):
         if answer.error is not None:
             exception = None
             if answer.segments:
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(Exception, SystemExit):
                     exception = travel.loads(answer.segments)
             if not isinstance(exception, BaseException):
                 exception = None
@@ -399,7 +399,7 @@ class TransferBase(MachineManagement):
             return None
         try:
             return travel.loads(answer.segments)
-        except Exception as exc:  # noqa: BLE001
+        except (Exception, SystemExit) as exc:  # noqa: BLE001
             error = f"The result can't be read here: {type(exc).__name__}: {exc}"
             return SoftgridStatus(False, error, template, "transfer", exc)
 
@@ -579,12 +579,7 @@ class TransferBase(MachineManagement):
         if "na" in header:
             self.log_and_transfer("error", f"{title} of {header['s']} failed: {error}")
             return
-        with contextlib.suppress(travel.TravelError):
-            if exception is not None:
-                exception.__traceback__ = None
-                answer = travel.dumps(exception, header.get("py"))
-                travel.loads(answer)  # some exceptions can be written but not read
-        self._node.reply(header, answer, error)
+        self._node.reply(header, _readable(exception, header.get("py")), error)
 
     def _call(self, header: dict[str, Any], segments: list[Segment]) -> Any:
         name = header.get("f")
@@ -746,6 +741,19 @@ class TransferBase(MachineManagement):
     def _print(self, text: str) -> None:
         sys.stdout.write(text)
         sys.stdout.flush()
+
+
+def _readable(exception: BaseException | None, minor: list[int] | None) -> list[Segment]:
+    """An exception for an answer; nothing of one that can't be written or, as many with arguments, not read again."""
+    if exception is None:
+        return []
+    exception.__traceback__ = None
+    try:
+        written = travel.dumps(exception, minor)
+        travel.loads(written)
+    except BaseException:  # noqa: BLE001
+        return []
+    return written
 
 
 def repeated(value: Any, count: int, name: str, of: str = "receivers") -> list[Any]:
