@@ -59,10 +59,15 @@ def is_own(info: dict[str, Any]) -> bool:
     return info.get("machine") == machine_id() and int(info["pid"]) == os.getpid()
 
 
+def may_be_killed(info: dict[str, Any]) -> bool:
+    """Whether the process of an executor is one of this machine, not this very one, and for nothing else there."""
+    return info.get("machine") == machine_id() and not is_own(info) and not info.get("stays")
+
+
 def kill_process(info: dict[str, Any]) -> None:
-    """Kills the process of an executor, where it is one of this machine and not this very process."""
+    """Kills the process of an executor where it may be killed and is still the same."""
     pid = int(info["pid"])
-    if info.get("machine") == machine_id() and not is_own(info) and process_start(pid) == info.get("started"):
+    if may_be_killed(info) and process_start(pid) == info.get("started"):
         with contextlib.suppress(OSError):
             os.kill(pid, getattr(signal, "SIGKILL", signal.SIGTERM))
 

@@ -34,4 +34,5 @@ def become(start: dict[str, Any], say: Callable[[dict[str, Any]], None], guard: 
         for number in (0, 1, 2):
             os.dup2(nothing, number)
         os.close(nothing)
+    executor._ends_process = True
     executor._serve_grid()

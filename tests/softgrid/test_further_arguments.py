@@ -209,7 +209,6 @@ def test_an_executor_joins_by_hand_and_leaves_its_local_executors_alone_if_asked
     grid = make_grid()
     router = join(Router, 25700)
     router.connect_to_grid(grid.address, grid.port, grid.password, handshakeTrackingKey="key", blocking=False)
-    router._ends_process = False
     poll(lambda: grid.routers == [router.gridUniqueName])
     with pytest.raises(SoftgridError, match="connected to"):
         router.connect_to_grid(grid.address, grid.port, grid.password)
@@ -220,13 +219,12 @@ def test_an_executor_joins_by_hand_and_leaves_its_local_executors_alone_if_asked
     assert router.isDisconnected
     poll(lambda: process_is_gone(pid_of(worker)))
     served = join(Worker, 25800)
-    served._serve_grid = lambda: served._executions.serve()  # the real one ends the process
     serving = threading.Thread(
         target=lambda: served.connect_to_grid(grid.address, grid.port, grid.password, blocking=True)
     )
     serving.start()
     poll(lambda: served.gridUniqueName in grid.workers)
     assert call(grid, "role", served.gridUniqueName) == ["worker"] and serving.is_alive() and served.isWorker
-    served.disconnect(kill=False)
+    assert grid.kill_executor(served.gridUniqueName)[0]
     serving.join(10)
-    assert not serving.is_alive()
+    assert not serving.is_alive() and served.isDisconnected  # and this process, whose main thread it was not, goes on

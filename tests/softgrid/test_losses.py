@@ -479,3 +479,15 @@ def test_a_child_cut_off_while_the_last_look_at_it_ends_is_looked_at_again(make_
     poll(lambda: link.state == "down")
     grid._node._probing.discard(link.session)
     poll(lambda: worker not in grid.workers)
+
+
+def test_a_prompt_that_lent_itself_outlives_the_grid(make_grid):
+    grid = make_grid()
+    lines = "from gridcompute.softgrid import Worker\nw = Worker('127.0.0.1')\n"
+    lines += f"w.connect_to_grid('127.0.0.1', {grid.port}, {grid.password!r})\n"
+    command = [sys.executable, "-i", "-c", lines]
+    prompt = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    poll(lambda: grid.workers)
+    grid.disconnect(kill=False)
+    output, _ = prompt.communicate("print('goes on', w.isDisconnected)\n", timeout=20)
+    assert "goes on True" in output and prompt.returncode == 0

@@ -271,16 +271,19 @@ class ExecutorBase(LaunchBase):
         """Joins the grid at another executor; with `blocking` serves it until the grid or a signal ends it.
 
         Without, executions are served by a thread and the script goes on; where nobody types, the end of the grid ends
-        the script too, unless the executor joined is the script's own. Raises SoftgridError where this executor is
-        connected already, is refused, or reaches nobody within `timeout` seconds.
+        the script too. So it does with `blocking` in the script's main thread; in another one this returns then. The
+        end of a grid that the script itself holds never ends it. Raises SoftgridError where this executor is connected
+        already, is refused, or reaches nobody within `timeout` seconds.
         """
+        alone = threading.current_thread() is threading.main_thread() if blocking else not Globals.INTERACTIVE_MODE
+        self._node.info["stays"] = not alone
         self._connect(address, port, password, timeout, None, handshakeTrackingKey)
+        up = self._node.up
+        self._ends_process = alone and not (up is not None and is_own(up.info))
+        atexit.register(self._end_with_script)
         if blocking:
             self._serve_grid()
         else:
-            up = self._node.up
-            self._ends_process = not Globals.INTERACTIVE_MODE and not (up is not None and is_own(up.info))
-            atexit.register(self._end_with_script)
             self._serve_in_thread()
 
     def _connect(
@@ -302,12 +305,13 @@ class ExecutorBase(LaunchBase):
         threading.Thread(target=self._executions.serve, name="softgrid executions", daemon=True).start()
 
     def _serve_grid(self) -> None:
-        """Runs what is sent here on the main thread; ends the process."""
-        self._ends_process = True
-        self._handle_signals()
+        """Runs what is sent here in this thread until the grid ends, which may end the process too."""
+        if self._ends_process:
+            self._handle_signals()
         self._executions.serve()
-        self._stopped.wait()
-        os._exit(0)
+        if self._ends_process:
+            self._stopped.wait()
+            os._exit(0)
 
     # --- the guardian ------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from .. import Globals, travel
 from ..Collections import SoftgridStatus
 from ..memory_packages import MemoryPackages
-from ..processes import is_gone, is_own, kill_process, machine_id
+from ..processes import is_gone, kill_process, may_be_killed
 from ..tree import split_name
 from ..version import __version__
 
@@ -233,7 +233,7 @@ class GridBase:
 
     def _kill_local(self, members: list[Any]) -> None:
         until = time.monotonic() + 3.0
-        mine = [m.info for m in members if m.info.get("machine") == machine_id() and not is_own(m.info)]
+        mine = [m.info for m in members if may_be_killed(m.info)]
         while mine and time.monotonic() < until:
             mine = [info for info in mine if not is_gone(info)]
             if mine:
