@@ -660,6 +660,19 @@ class Node:
         for link in [*self.links(), *self.bridges.links()]:
             link.bye({"why": why})
 
+    def abandon(self) -> None:
+        """In a forked process: closes its copies of the sockets and forgets everybody, without a word to them."""
+        self.ending = True
+        self.listener.abandon()
+        for link in [*self.links(), *self.bridges.links()]:
+            link.abandon()
+        self.bridges = Bridges(self)
+        self._children, self._sessions, self._passing, self._pending = {}, {}, {}, {}
+        self.up = None
+        self.tree = Tree(self.name)
+        self._lock = threading.Lock()  # a thread that is not here may have held it
+        self.loop.abandon()
+
     def end(self, why: str, timeout: float) -> list[Link]:
         """Says goodbye to all neighbours and stops; returns the children. May be called twice."""
         self.ending = True

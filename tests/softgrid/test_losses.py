@@ -491,3 +491,34 @@ def test_a_prompt_that_lent_itself_outlives_the_grid(make_grid):
     grid.disconnect(kill=False)
     output, _ = prompt.communicate("print('goes on', w.isDisconnected)\n", timeout=20)
     assert "goes on True" in output and prompt.returncode == 0
+
+
+def test_what_a_function_forks_off_neither_speaks_for_its_executor_nor_ends_it(two_workers):
+    grid, worker = two_workers, two_workers.workers[0]
+
+    def fork(executor):
+        import multiprocessing
+
+        read, write = os.pipe()
+        child = os.fork()
+        if not child:
+            template = executor.get_transfer_template(os.getpid)
+            status = executor.transfer(template, executor.gridPath[0], collect=True, transferTimeout=5)
+            executor.disconnect(kill=False)
+            os.write(write, str(status).encode())
+            return "the child's result"
+        os.close(write)
+        with os.fdopen(read) as words:
+            said = words.read()
+        other = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        other.start()
+        other.terminate()
+        other.join(10)
+        return said, os.waitpid(child, 0)[1], other.exitcode, os.path.isdir(executor.temporaryDir)  # noqa: PTH112
+
+    connections = grid._node.child(worker).connections
+    for priority in (1, None):
+        ((said, *rest),) = call(grid, fork, worker, first=True, priority=priority)
+        assert "forked off" in said and rest == [0, -signal.SIGTERM, True]
+    assert call(grid, os.getpid, worker, timeout=5) == [pid_of(worker)]
+    assert grid._node.child(worker).connections == connections

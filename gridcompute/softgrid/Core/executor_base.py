@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import ssl
 import sys
 import tempfile
@@ -613,6 +614,19 @@ class ExecutorBase(LaunchBase):
             super()._serve(header, name, segments)
 
     # --- ending ------------------------------------------------------------------------------------------
+
+    def _abandon(self) -> None:
+        """In a process that was forked off: lets go of the grid, which the process that made this executor is in."""
+        self._is_disconnected = True
+        if signal.getsignal(signal.SIGTERM) == self._on_signal:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._processes = []
+        self._node.abandon()
+        if self._guard is not None:
+            with contextlib.suppress(OSError):
+                os.close(self._guard)
+            self._guard = None
+        Globals.Logger()._lock = threading.RLock()  # a thread that is not here may have held it
 
     @property
     def _stopping(self) -> threading.Event:

@@ -222,6 +222,11 @@ class GridBase:
         self._memory_packages.close()
         shutil.rmtree(self._temporary_dir, ignore_errors=True)
 
+    def _why_disconnected(self) -> str:
+        if os.getpid() == self._owner_pid:
+            return "This executor is disconnected."
+        return f"{self.gridUniqueName} is in its grid by the process that made it, not by one forked off that process."
+
     def _before_ending(self, why: str) -> None:
         """For what must be said while the links still stand."""
 
@@ -247,12 +252,11 @@ class GridBase:
 
     def _handle_signals(self) -> None:
         """SIGTERM ends an executor as `disconnect` does. Only the main thread may set this."""
-
-        def on_signal(number: int, frame: Any) -> None:
-            threading.Thread(target=self._leave, args=(0,), daemon=True).start()
-
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_signal)
+            signal.signal(signal.SIGTERM, self._on_signal)
+
+    def _on_signal(self, number: int, frame: Any) -> None:
+        threading.Thread(target=self._leave, args=(0,), daemon=True).start()
 
     def _leave(self, code: int) -> None:
         """Cleans up and ends this process, whatever its main thread does; within 20 s."""

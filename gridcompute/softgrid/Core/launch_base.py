@@ -109,7 +109,7 @@ class LaunchBase(AssessBase):
     def _launch_retrying(self, order: dict[str, Any], timeout: float, retry: int) -> str:
         for attempt in range(max(0, int(retry)) + 1):
             if self._is_disconnected:
-                raise LaunchFailed("This executor is disconnected.")
+                raise LaunchFailed(self._why_disconnected(), again=False)
             try:
                 return self._launch_once(order, timeout)
             except LaunchFailed as exc:

@@ -225,7 +225,7 @@ class TransferBase(MachineManagement):
     ) -> list[_Plan]:
         """Raises ValueError for what cannot start."""
         if self._is_disconnected:
-            raise ValueError("This executor is disconnected.")
+            raise ValueError(self._why_disconnected())
         plans = self._receivers(receivers)
         count = len(plans)
         each = repeated(templates, count, "transferKwargs")

@@ -793,6 +793,12 @@ class Link:
         for link, stream in onward:
             self.loop.call_soon(link._abort, stream)
 
+    def abandon(self) -> None:
+        """In a forked process: closes its copy of the connection, which goes on between the two that hold it."""
+        channel, self._channel, self.state = self._channel, None, "lost"
+        if channel is not None:
+            channel.sock.close()
+
     def _release(self, channel: Channel) -> None:
         self._channel = None
         self._bytes = None

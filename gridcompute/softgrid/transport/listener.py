@@ -63,6 +63,12 @@ class Listener:
             self._loop.forget(self._sock)
             self._sock = None
 
+    def abandon(self) -> None:
+        """In a forked process: closes its copy of the socket."""
+        sock, self._sock = self._sock, None
+        if sock is not None:
+            sock.close()
+
     def readable(self) -> None:
         sock = self._sock
         if sock is None:

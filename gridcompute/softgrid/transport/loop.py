@@ -103,6 +103,14 @@ class Loop:
         if not self.is_current():
             self._thread.join(5.0)
 
+    def abandon(self) -> None:
+        """In a forked process, which lacks the thread. What the selector watches is shared, so that stays as it is."""
+        self._stopping = True
+        self._calls.clear()
+        self._selector.close()
+        self._bell_in.close()
+        self._bell_out.close()
+
     def _run(self) -> None:
         next_tick = 0.0
         try:
