@@ -522,3 +522,10 @@ def test_what_a_function_forks_off_neither_speaks_for_its_executor_nor_ends_it(t
         assert "forked off" in said and rest == [0, -signal.SIGTERM, True]
     assert call(grid, os.getpid, worker, timeout=5) == [pid_of(worker)]
     assert grid._node.child(worker).connections == connections
+
+
+def test_a_worker_whose_connections_a_function_closes_is_lost_and_not_waited_for(make_grid):
+    grid = make_grid()
+    (worker,) = launch(grid, "worker")
+    (status,) = call(grid, lambda: os.closerange(3, 4096), worker, timeout=20)
+    assert "was lost" in status.error

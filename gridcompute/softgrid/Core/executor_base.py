@@ -91,6 +91,7 @@ class ExecutorBase(LaunchBase):
         self._make_folders(temporaryDir, permanentDir, ddfsDir)
         self._node = TRANSPORTS[self._rules["transport_implementation"]](self, self._password, self._name)
         self._node.loop.complain = lambda text: Globals.Logger().softgrid_log("error", text, self.gridUniqueName)
+        self._node.loop.failed = self._on_failed_loop
         try:
             self._port = self._node.listener.bind(self._address, int(port), portFetch)
         except BaseException:
@@ -398,6 +399,15 @@ class ExecutorBase(LaunchBase):
         if not purpose:
             Globals.Logger().softgrid_log("error", f"The upgrid was lost: {reason}.", self.gridUniqueName)
         work = (lambda: self._leave(0 if purpose else 1)) if self._ends_process else self._leave_quietly
+        threading.Thread(target=work, name="softgrid end", daemon=True).start()
+
+    def _on_failed_loop(self, failure: str) -> None:
+        """This executor can reach nobody any more: it ends, and with it what waits here."""
+        text = f"{self.gridUniqueName} ends, since its connections were closed under it ({failure})."
+        Globals.Logger().softgrid_log("error", text, self.gridUniqueName)
+        self._node.ending = True
+        self._node.fail_all(text)
+        work = (lambda: self._leave(1)) if self._ends_process else self._leave_quietly
         threading.Thread(target=work, name="softgrid end", daemon=True).start()
 
     def _leave_quietly(self) -> None:

@@ -46,6 +46,7 @@ class Loop:
         self._ticks: list[Callable[[float], None]] = []
         self._asleep = False
         self.complain: Callable[[str], Any] = sys.stderr.write
+        self.failed: Callable[[str], Any] = sys.stderr.write  # told once that this loop can serve no more
         self._thread = threading.Thread(target=self._run, name=f"softgrid {name}", daemon=True)
         self._thread.start()
 
@@ -112,6 +113,7 @@ class Loop:
         self._bell_out.close()
 
     def _run(self) -> None:
+        failure = None
         next_tick = 0.0
         try:
             while not self._stopping:
@@ -146,12 +148,17 @@ class Loop:
                     now = time.monotonic()
                     for debtor in list(self.owing):
                         self.guarded(debtor.pay, now)
+        except OSError as exc:  # somebody closed descriptors of the process that were not his
+            failure = f"{type(exc).__name__}: {exc}"
         finally:
             for key in list(self._selector.get_map().values()):
                 self._close(key.fileobj)  # type: ignore[arg-type]
-            self._selector.close()
-            self._bell_in.close()
-            self._bell_out.close()
+            with contextlib.suppress(OSError):
+                self._selector.close()
+                self._bell_in.close()
+                self._bell_out.close()
+        if failure is not None and not self._stopping:
+            self.failed(failure)
 
     def guarded(self, function: Callable[..., None], *args: Any) -> None:
         """A mistake in one message's handling must not end the thread that serves all, nor cost the next message."""
