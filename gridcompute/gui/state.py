@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 
 log_lines_kept = 2000
 
+news_gathering, news_pause = 1.0, 60.0
+"""Seconds that news wait for others that come with them, and between two notifications at least."""
+
 READY, SENDING, SUBMITTED, FAILED = "ready", "submitting", "submitted", "failed"
 
 
@@ -160,6 +163,9 @@ class State:
         self.progress: Progress | None = None
         self.asks: list[tuple[Any, ...]] = []
         self.news = News()
+        self._untold = False
+        self._tell_at: float | None = None
+        self._told_until = float("-inf")
         self.in_front = True
         self.lent = 0
         self.resting = ""
@@ -343,7 +349,7 @@ class State:
         self.stale = True
         if not self.in_front:
             self.news.received += 1
-            self.asks.append(("news",))
+            self._untold = True
 
     def _case_failed(self, event: dict[str, Any]) -> None:
         self.stale = True
@@ -353,11 +359,23 @@ class State:
         self.say("warning", f"A case of {application} failed: {message.removeprefix('error: ')}")
         if not self.in_front:
             self.news.failed += 1
-            self.asks.append(("news",))
+            self._untold = True
 
     def come_to_front(self) -> None:
         """A person looks at the window: there is no news any more."""
         self.in_front, self.news = True, News()
+        self._untold, self._tell_at, self._told_until = False, None, float("-inf")
+
+    def news_to_tell(self, now: float) -> str:
+        """The words of a notification that is due at `now`, empty for none: many cases that come back make few."""
+        if not self._untold:
+            return ""
+        if self._tell_at is None:
+            self._tell_at = max(now + news_gathering, self._told_until)
+        if now < self._tell_at:
+            return ""
+        self._untold, self._tell_at, self._told_until = False, None, now + news_pause
+        return self.news.words()
 
     @property
     def title(self) -> str:

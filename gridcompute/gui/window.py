@@ -411,6 +411,7 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             if self._gone:
                 return
             self._answer_asks()
+            self._tell_news()
             self._look_if_due()
             self._read_offer_if_due()
             self._read_environments_if_due()
@@ -471,12 +472,13 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
             name="critical",
         )
 
-    def _asked_news(self) -> None:
-        from gridcompute.machine import desktop
+    def _tell_news(self) -> None:
+        words = self.state.news_to_tell(clock.monotonic())
+        if words:
+            from gridcompute.machine import desktop
 
-        self.root.bell()
-        words = self.state.news.words()
-        self.short.do(desktop.notify, config.program_name, words)
+            self.root.bell()
+            self.short.do(desktop.notify, config.program_name, words)
 
     def _asked_terminate(self, count: int) -> None:
         if self._question is not None and self._question.winfo_exists():

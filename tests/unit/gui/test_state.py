@@ -234,9 +234,24 @@ def test_news_stand_in_the_title_only_while_nobody_looks(state):
     state.handle(events.case_received("a3", "Counter"))
     state.handle(events.case_failed("a4", "Counter", "disk full"))
     assert state.title == "GridCompute - ● 2 cases came back, 1 failed"
-    assert state.asks.count(("news",)) == 3
     state.come_to_front()
-    assert state.title == "GridCompute"
+    assert state.title == "GridCompute" and not state.news_to_tell(1e9)
+
+
+def test_many_cases_that_come_back_make_few_notifications(state):
+    state.in_front, now, told = False, 0.0, []
+    for number in range(100):  # ten a second
+        state.handle(events.case_received(f"a{number}", "Counter"))
+        told.append(state.news_to_tell(now))
+        now += 0.1
+    assert [words for words in told if words] == ["12 cases came back"]
+    assert state.news_to_tell(now + 60) == "100 cases came back"
+    assert not state.news_to_tell(now + 600), "nothing came since"
+    state.come_to_front()
+    state.in_front = False
+    state.handle(events.case_failed("a7", "Counter", "disk full"))
+    assert not state.news_to_tell(now + 601)
+    assert state.news_to_tell(now + 603) == "1 failed", "whoever looked meanwhile is told at once"
 
 
 def test_a_daemon_that_ended_unasked_is_told_and_its_processes_are_gone(state):
