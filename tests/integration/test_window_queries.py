@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from bson import ObjectId
 
 from gridcompute import config
 from gridcompute.grid.cases import Archive, Party
@@ -54,6 +55,19 @@ def test_received_cases_stay_in_the_list_for_a_while_behind_the_others(database,
     assert [str(case.id) for case in database.shown("anna")] == [ids[2], ids[1]]
     monkeypatch.setattr(config, "received_shown", -60.0)
     assert [str(case.id) for case in database.shown("anna")] == [ids[2]]
+
+
+def test_a_case_that_is_given_up_leaves_the_list_and_the_counts(database):
+    cancelled, failed, waiting = (submit(database, name) for name in "ABC")
+    assert database.cancel(ObjectId(cancelled), "anna")
+    case = database.claim(anna, ["B"], "token", alone=True)
+    assert database.fail(case.id, "token", "broke", machine="PC-1", user="anna", attempts=1, pause=0.0, avoid=0.0)
+    assert [str(one.id) for one in database.shown("anna")] == [cancelled, failed, waiting]
+    assert database.queue() == {"B": {"error": 1}, "C": {"to process": 1}}
+    for one in (cancelled, failed):
+        assert database.begin_removal(ObjectId(one), "anna")
+    assert [str(one.id) for one in database.shown("anna")] == [waiting]
+    assert database.queue() == {"C": {"to process": 1}}
 
 
 def test_a_machine_is_there_once_with_its_newest_offer(database):

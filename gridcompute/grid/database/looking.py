@@ -77,8 +77,8 @@ class Looking(Connection):
             return [Case.of(one) for one in found]
 
     def shown(self, user: str) -> Iterator[Case]:
-        """The cases of `user` with the fields that a list shows: those that are not received, oldest first, then the
-        newest of those that were received lately, newest first.
+        """The cases of `user` with the fields that a list shows: those that are neither received nor given up, oldest
+        first, then the newest of those that were received lately, newest first.
 
         They come one by one: ten thousand at once would be as many objects that the interpreter walks through.
         """
@@ -86,7 +86,7 @@ class Looking(Connection):
         lately = {"$gte": self.server_time() - timedelta(seconds=config.received_shown)}
         with self._asked("read the cases"):
             # Small batches: decoding one holds the interpreter's lock, which a window in this process would feel.
-            unreceived = {**mine, "status": {"$ne": cases.RECEIVED}}
+            unreceived = {**mine, "status": {"$ne": cases.RECEIVED}, "files": "kept"}
             for one in self._cases.find(unreceived, SHOWN_FIELDS, batch_size=250).sort("_id", 1):
                 yield Case.of(one)
             received = {**mine, "origin.time.end": lately, "status": cases.RECEIVED}
@@ -130,17 +130,17 @@ class Looking(Connection):
             return self._cases.count_documents(query)
 
     def queue(self) -> dict[str, dict[str, int]]:
-        """Application -> kind of status -> number of cases, received ones left out."""
-        pipeline: list[Document] = [
-            {"$match": {**self._scope, "status": {"$ne": cases.RECEIVED}}},
-            {"$group": {"_id": {"application": "$application", "status": "$status"}, "number": {"$sum": 1}}},
-        ]
+        """Application -> kind of status -> number of cases: of those under way, and of the failed that are kept."""
+        under_way = {"status": {"$in": [cases.TO_PROCESS, cases.PROCESSING, cases.PROCESSED]}}  # the index tells it all
+        failed = {"status": {"$regex": "^error:"}, "files": "kept"}
+        group = {"_id": {"application": "$application", "status": "$status"}, "number": {"$sum": 1}}
         counts: dict[str, dict[str, int]] = {}
         with self._asked("count the cases"):
-            for row in self._cases.aggregate(pipeline):
-                of_application = counts.setdefault(row["_id"]["application"], {})
-                status = cases.kind(row["_id"]["status"])
-                of_application[status] = of_application.get(status, 0) + row["number"]
+            for query in (under_way, failed):
+                for row in self._cases.aggregate([{"$match": {**self._scope, **query}}, {"$group": group}]):
+                    of_application = counts.setdefault(row["_id"]["application"], {})
+                    status = cases.kind(row["_id"]["status"])
+                    of_application[status] = of_application.get(status, 0) + row["number"]
         return counts
 
     def held_by_origins(self) -> list[tuple[str, str, int, int]]:
