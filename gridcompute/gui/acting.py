@@ -120,10 +120,18 @@ class Acting(Face):
         )
 
     def give_up_selected(self) -> None:
-        """Remove the archives of the selected failed or cancelled cases."""
-        self._on_each(
-            "remove", [r for r in self.state.my_cases.chosen if texts.kind(r["status"]) in ("error", "cancelled")]
-        )
+        """Remove the archives of the selected failed or cancelled cases, after a question: it is for good."""
+        rows = [r for r in self.state.my_cases.chosen if texts.kind(r["status"]) in ("error", "cancelled")]
+        if rows:
+            Question(
+                self.root,
+                "Remove cases",
+                f"Remove {texts.number(len(rows), 'case')} from the grid for good? The files on the shared folder go, "
+                "and no retry is possible any more. Your own files stay.",
+                [("&Keep", None, "secondary"), ("&Remove", True, "danger")],
+                lambda yes: self._on_each("remove", rows) if yes else None,
+                name="confirm",
+            )
 
     def _on_each(self, what: str, rows: Sequence[dict[str, Any]]) -> None:
         ids = [row["id"] for row in rows]

@@ -59,7 +59,7 @@ def status(grid) -> list[str]:
     return [one["status"] for one in grid.documents()]
 
 
-def test_cancel_and_retry(open_window, slow_grid, inputs):
+def test_cancel_retry_and_remove(open_window, slow_grid, inputs):
     window = open_window(slow_grid)
     window.wait_ready()
     submit(window, *(inputs / f"case {number}.inp" for number in range(3)))
@@ -73,6 +73,17 @@ def test_cancel_and_retry(open_window, slow_grid, inputs):
     window.wait_for(lambda: [row[2] for row in window.rows("mycases.cases")].count("cancelled") == 2, "two cancelled")
     window.press("mycases.buttons.retry")
     wait_for(lambda: status(slow_grid) == ["to process"] * 3, 20)
+
+    # one is given up for good, which is asked before
+    window.wait_for(lambda: [row[2][:4] for row in window.rows("mycases.cases")] == ["wait"] * 3, "three that wait")
+    window.press_row("mycases.cases", 0)
+    window.keys("Delete")
+    window.press("confirm.body.buttons.choice1")
+    window.wait_for(lambda: [row[2] for row in window.rows("mycases.cases")].count("cancelled") == 1, "one cancelled")
+    window.keys("alt+c", "m")
+    window.wait_for(lambda: "no retry" in window.text("confirm.body.!frame.message"), "a question")
+    window.press("confirm.body.buttons.choice1")
+    window.wait_for(lambda: len(window.rows("mycases.cases")) == 2, "it left the list")
     assert window.terminate() == 0
 
 
