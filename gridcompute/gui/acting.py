@@ -64,15 +64,13 @@ class Acting(Face):
     def _looked(self, began: float, take: Callable[[], None]) -> None:
         now = clock.monotonic()
         self._looking = False
-        self.state.leave_trouble("look")
         self._next_look = now + max(look_pause, min(look_share * (now - began), look_interval))
         take()
 
     def _look_failed(self, error: Exception) -> None:
-        self.state.look_failed(str(error))
-        if isinstance(error, DatabaseAway):
-            self.state.enter_trouble("look", "database away", str(error))
-        else:
+        away = isinstance(error, DatabaseAway)
+        self.state.look_failed(str(error), away=away)
+        if not away:
             self._log_failure(error)
 
     def look_at_grid(self) -> None:
@@ -87,7 +85,10 @@ class Acting(Face):
 
     def _grid_not_read(self, error: Exception) -> None:
         self._looking_at_grid = False
-        self._look_failed(error)
+        if isinstance(error, DatabaseAway):
+            self._look_failed(error)
+        else:
+            self._log_failure(error)  # my cases may well be read
 
     def refresh_my_cases(self) -> None:
         """Read my cases now."""

@@ -331,6 +331,7 @@ class State:
 
     def take_look(self, look: dict[str, Any]) -> None:
         """What `Server.look` read; cases that turned into errors since are news."""
+        self.leave_trouble("look")
         before = {row["id"]: texts.kind(row["status"]) for row in self.my_cases.values()} if self.refreshed else None
         self.my_cases.replace(look["rows"])
         self.unreceived = sum(row["status"] != "received" for row in look["rows"])
@@ -341,8 +342,13 @@ class State:
                 if texts.kind(row["status"]) == "error" and before.get(row["id"]) not in (None, "error"):
                     self._failed(row["application"], row["status"])
 
-    def look_failed(self, message: str) -> None:
+    def look_failed(self, message: str, *, away: bool = False) -> None:
+        """A look that the database did not answer (`away`) is a trouble, said once, until one succeeds."""
         self.refresh_state = f"could not be read: {texts.first_sentence(message, 90)}"
+        if away:
+            self.enter_trouble("look", "database away", message)
+        else:
+            self.leave_trouble("look")
 
     def _case_received(self, event: dict[str, Any]) -> None:
         self.say("info", f"A case of {event['application']} came back: its results are received.")

@@ -296,8 +296,21 @@ def test_a_look_fills_my_cases_and_a_new_error_is_news(state):
 
 def test_a_look_that_failed_keeps_what_is_shown(state):
     state.take_look(look(case("a1")))
-    state.look_failed("the database does not answer")
+    state.look_failed("the database does not answer", away=True)
     assert len(state.my_cases) == 1 and "does not answer" in state.refresh_state
+
+
+def test_a_database_that_answers_no_look_is_told_once_and_since_the_first(state):
+    state.look_failed("the database does not answer", away=True)
+    (first,), banner = state.troubles.values(), state.banner
+    state.look_failed("the database still does not answer", away=True)
+    assert [line.text for line in state.log] == ["the database does not answer"]
+    assert list(state.troubles.values()) == [first] and state.banner == banner
+    state.take_look(look())
+    assert state.banner == ""
+    state.look_failed("the database does not answer", away=True)
+    state.look_failed("the database refuses it")
+    assert state.banner == "", "it answers, though not what is wanted"
 
 
 def test_the_log_is_bounded(state):
