@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 _separators = "/\\" if os.name == "nt" else "/"
+_joiners = "\u200c\u200d"  # not printable, but part of words and pictures
 
 
 def size(count: float) -> str:
@@ -63,6 +64,8 @@ def files(names: Sequence[str], count: int = 0) -> str:
     first = names[0].rstrip(_separators)
     for separator in _separators:  # a Path of each of ten thousand names would take long
         first = first.rpartition(separator)[2]
+    if not first.isprintable():  # a line end or a tab, which a name may have on Linux, would make a second line
+        first = "".join(letter if letter.isprintable() or letter in _joiners else " " for letter in first)
     return first if total < 2 else f"{first} and {total - 1} more"
 
 

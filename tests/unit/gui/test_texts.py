@@ -54,6 +54,8 @@ def test_files_are_the_first_and_how_many_more():
     assert texts.files(["/a/b.inp"]) == "b.inp"
     assert texts.files(["/a/b.inp", "/a/c"], 7) == "b.inp and 6 more"
     assert texts.files([]) == "(no file)"
+    assert texts.files(["/a/two\nlines\tand \u202etxt.exe"]) == "two lines and  txt.exe", "in one line, left to right"
+    assert texts.files(["/a/計算 حالة 👩\u200d👧.inp"]) == "計算 حالة 👩\u200d👧.inp"
 
 
 def test_a_long_path_keeps_its_beginning_and_its_end():
