@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+frame_height = 110
+"""Units of 1/96 inch that title, menu and the desktop's own bar take of a screen's height."""
+
 
 class Looks(Face):
     """Makes the root and keeps its looks."""
@@ -98,7 +101,8 @@ class Looks(Face):
 
     def _place(self, root: tk.Tk) -> None:
         width, height = scaled(root, 1024), scaled(root, 700)
-        width, height = min(width, root.winfo_screenwidth()), min(height, root.winfo_screenheight() - 40)
+        width = min(width, root.winfo_screenwidth())
+        height = min(height, root.winfo_screenheight() - scaled(root, frame_height))
         root.minsize(min(width, scaled(root, 960)), min(height, scaled(root, 600)))
         wanted = str(self.preferences.get("geometry", ""))
         root.geometry(wanted if _fits_screen(wanted, root) else f"{width}x{height}")
