@@ -16,7 +16,7 @@ from gridcompute.gui.table import Table, scaled
 if TYPE_CHECKING:
     from gridcompute.gui.window import GUI
 
-_colours = {"here": "fg", "late": "warning", "gone": "secondary"}
+_colours = {"here": "fg", "late": "danger", "gone": "secondary"}
 _bars = ("primary", "success", "warning", "danger", "secondary")
 look_interval = 5.0
 
