@@ -28,6 +28,7 @@ from gridcompute.errors import (
     DatabaseAway,
     GridComputeError,
     InputError,
+    NoGridError,
     ShareAway,
     ShareError,
     UsageError,
@@ -42,7 +43,7 @@ from gridcompute.grid.shared_folder import SharedFolder
 from gridcompute.machine import environments, program
 from gridcompute.machine.environments import Found
 from gridcompute.machine.home import Home
-from gridcompute.machine.locate import find_shared_folder
+from gridcompute.machine.locate import find_shared_folder, name_shared_folder
 from gridcompute.machine.result_places import ResultPlaces
 from gridcompute.report import write_report
 from gridcompute.selection import SendRunner
@@ -79,6 +80,18 @@ def check_grid(folder: Path) -> None:
     share = SharedFolder(folder)
     share.check()
     share.read_settings()
+
+
+def check_choice() -> None:
+    """`UsageError` where a grid that is chosen in the window would not be used, since another place names one."""
+    try:
+        named = name_shared_folder(program_folder=program_folder(), current_folder=Path.cwd(), environ=os.environ)
+    except NoGridError:
+        return
+    raise UsageError(
+        f"{named.source} names the grid {named.folder}, which comes before one that is chosen in the window. "
+        "Change it there, or take it away, and start the program again."
+    )
 
 
 def program_folder() -> Path:

@@ -14,6 +14,7 @@ from gridcompute.errors import (
     FolderMissing,
     NoGridError,
     ShareAway,
+    UsageError,
     VersionRefused,
 )
 from gridcompute.gui import texts
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 
 offer_interval = 15.0
 """Seconds between two looks at the applications of the grid."""
+
+named_at_start = "The grid was named when the program was started: start it without that to choose another."
 
 
 def _instance(settings: dict[str, str]) -> str:
@@ -142,7 +145,7 @@ class Connecting(Face):
     def choose_grid(self) -> None:
         """Let the user choose another grid; the present one stays until that."""
         if self._fixed_grid:
-            self.warning("The grid was named when the program was started: start it without that to choose another.")
+            self.warning(named_at_start)
             return
         self.content.pack_forget()
         self.splash.pack(fill="both", expand=True)
@@ -172,12 +175,21 @@ class Connecting(Face):
             self._leave_grid_for,
             function,
             *arguments,
-            then=lambda value: self.start(),
+            then=lambda value: self._start_anew(),
             failed=self._grid_refused,
         )
 
+    def _start_anew(self) -> None:
+        self.state.leave_grid()
+        self.start()
+
     def _leave_grid_for(self, function: Callable[..., None], *arguments: Any) -> None:
         """In the lane: only when the new grid is there is the present one left."""
+        from gridcompute.server import check_choice
+
+        if self._fixed_grid:
+            raise UsageError(named_at_start)
+        check_choice()
         function(*arguments)
         if self.server is not None:
             self.server.close()

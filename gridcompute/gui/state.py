@@ -123,6 +123,12 @@ class GridView:
         self.history, self.now, self.read = look["history"], look["now"], True
         self.version += 1
 
+    def clear(self) -> None:
+        self.machines.clear()
+        self.queue.clear()
+        self.history, self.now, self.read = [], None, False
+        self.version += 1
+
     @property
     def summary(self) -> str:
         """One line over the list."""
@@ -255,8 +261,10 @@ class State:
         self.progress = None
 
     def _daemon_ended(self, event: dict[str, Any]) -> None:
+        self.leave_trouble(event["daemon"])  # the one that comes after it tells its own
         if event["daemon"] == "process":
             self.processes.clear()
+            self.resting = self.softgrid = ""
         if not event["expected"]:
             self.say("warning", f"The {event['daemon']} daemon ended unasked and is started again; the log tells more.")
 
@@ -265,6 +273,16 @@ class State:
 
     def _environments_changed(self, event: dict[str, Any]) -> None:
         self.environments_stale = True
+
+    def leave_grid(self) -> None:
+        """Forget what was told of a grid that is left for another one; the cases to submit stay."""
+        self.troubles.clear()
+        self.processes.clear()
+        self.my_cases.clear()
+        self.grid.clear()
+        self.resting = self.softgrid = ""
+        self.to_process = self.to_receive = self.unreceived = 0
+        self.refreshed, self.refresh_state = None, "not read yet"
 
     # Sending.
 

@@ -260,6 +260,21 @@ def test_a_daemon_that_ended_unasked_is_told_and_its_processes_are_gone(state):
     assert len(state.processes) == 0 and "started again" in state.notice.text
 
 
+def test_a_daemon_that_ended_and_a_grid_that_is_left_leave_no_banner_behind(state):
+    state.handle(events.state("process", "database away", "no answer"))
+    state.handle(events.daemon_ended("process", False))
+    assert state.banner == "", "the daemon that is started in its place tells for itself"
+    state.handle(events.state("receive", "share away", "no folder"))
+    state.handle(events.state("process", "resting", "your rule lends nothing on battery."))
+    state.handle(events.add_case("Counter", ["a.txt"]))
+    state.handle(events.add_my_process(process()))
+    state.take_look(look(case()))
+    state.leave_grid()
+    assert (state.banner, state.resting, state.refreshed, state.unreceived) == ("", "", None, 0)
+    assert not len(state.my_cases) and not len(state.processes)
+    assert len(state.sends) == 1, "what somebody chose to submit stays"
+
+
 def test_a_change_in_the_database_asks_for_a_look(state):
     state.handle(events.cases_changed())
     assert state.stale
