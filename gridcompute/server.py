@@ -605,7 +605,10 @@ class Server:
                 f"({config.version}). Update the program, or ask somebody who has the newer one."
             )
         if now.files != "kept":
-            advice = "There is nothing left to remove." if what == "removed" else "Submit it again."
+            advice = {
+                "removed": "There is nothing left to remove.",
+                "cancelled": "There is nothing left to cancel.",
+            }.get(what, "Submit it again.")
             return f"Case {case.id} can't be {what}: its archives are removed ({now.status}). {advice}"
         if now.receiver:
             return f"Case {case.id} can't be {what}: its results are just being received."

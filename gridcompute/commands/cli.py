@@ -32,6 +32,7 @@ from gridcompute.errors import (
     ShareAway,
     UsageError,
 )
+from gridcompute.gui import texts
 from gridcompute.machine.home import Home, set_up_logging
 
 if TYPE_CHECKING:
@@ -473,6 +474,8 @@ def _say_problem(event: events.Event) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     for file in options.files:
+        if not file:  # as a path it would be the current folder
+            raise UsageError("One of the files has an empty name. Check what fills it in. Nothing was submitted.")
         if not Path(file).exists():
             raise UsageError(f"There is no file {Path(file).absolute()}. Check its name. Nothing was submitted.")
     with _connected(options) as server:
@@ -506,7 +509,7 @@ def _see_home(
     """Print what was submitted, wait for it if told to, and decide on the exit code."""
     if not options.json:
         for case_id, files in submitted.items():
-            print(f"{case_id}  {Path(files[0]).name}", flush=True)
+            print(f"{case_id}  {texts.one_line(Path(files[0]).name)}", flush=True)
     statuses = dict.fromkeys(submitted, "to process")
     if options.wait and submitted and not stopped:
         _say_if_nobody_lends(server, options.application)
@@ -678,11 +681,11 @@ def _print_table(found: Sequence[Case], *, everybody: bool) -> None:
                 str(case.id),
                 submitted,
                 case.application,
-                status,
+                texts.one_line(status),
                 case.processor_machine,
                 str(case.attempt),
                 case.origin_user,
-                first,
+                texts.one_line(first),
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -64,9 +64,15 @@ def files(names: Sequence[str], count: int = 0) -> str:
     first = names[0].rstrip(_separators)
     for separator in _separators:  # a Path of each of ten thousand names would take long
         first = first.rpartition(separator)[2]
-    if not first.isprintable():  # a line end or a tab, which a name may have on Linux, would make a second line
-        first = "".join(letter if letter.isprintable() or letter in _joiners else " " for letter in first)
+    first = one_line(first)
     return first if total < 2 else f"{first} and {total - 1} more"
+
+
+def one_line(text: str) -> str:
+    """A text without what is not to be seen: a name may hold a line end on Linux, or turn the direction of writing."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter in _joiners else " " for letter in text)
 
 
 def status(row: Mapping[str, Any]) -> str:

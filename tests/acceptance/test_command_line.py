@@ -219,9 +219,9 @@ def test_json_is_one_document_whatever_is_warned_of(make_grid, home, tmp_path):
 @pytest.mark.parametrize("environ", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0"}])
 def test_names_that_the_terminal_cannot_show_are_shown_otherwise(environ, make_grid, home, tmp_path):
     grid = make_grid({"Prüfstand": copy_application}, ["PC-Ü"])
-    file = tmp_path / "Träger 梁.txt"
+    file = tmp_path / ("Träger 梁.txt" if os.name == "nt" else "Träger\n梁.txt")
     file.write_text("x")
-    run_command("submit", "Prüfstand", file, home=home, grid=grid)
+    assert run_command("submit", "Prüfstand", file, home=home, grid=grid).out.endswith("  Träger 梁.txt\n")
     done = run_command("submit", "Prüfstand", file, "--json", home=home, grid=grid, **environ)
     assert done.code == 0 and done.json["cases"][0]["files"] == [str(file)]
     done = run_command("cases", home=home, grid=grid, **environ)

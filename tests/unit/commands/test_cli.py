@@ -94,6 +94,11 @@ def test_wrong_use_ends_with_2(capsys):
     assert "0 is not a whole number from 1" in capsys.readouterr().err
 
 
+def test_an_empty_name_of_a_file_is_not_the_current_folder(capsys):
+    assert cli.main(["submit", "Copy", ""]) == 2
+    assert "One of the files has an empty name" in capsys.readouterr().err
+
+
 def test_the_result_of_the_command_is_the_exit_code(run):
     assert run(lambda options: 1) == 1
 
