@@ -284,6 +284,24 @@ class State:
         self.to_process = self.to_receive = self.unreceived = 0
         self.refreshed, self.refresh_state = None, "not read yet"
 
+    def quit_question(self, serves: bool = False) -> str:
+        """What is asked before the window closes, empty for nothing; `serves`: it runs the database of a team."""
+        parts = []
+        if len(self.processes):
+            parts.append(f"{texts.number(len(self.processes), 'case')} of the grid running on this computer")
+        if self.of_kind(SENDING):
+            parts.append("a submission")
+        if serves:
+            parts.append("the database of the grid, which this computer serves")
+        unsent = len(self.of_kind(SENDING, READY))
+        lost = f"{texts.number(unsent, 'case')} of the list {'is' if unsent == 1 else 'are'} not submitted yet, and"
+        if not parts:
+            return f"Quit? {lost} the list is not kept." if unsent else ""
+        back = "Unfinished cases go back to the grid"
+        return f"Quit and end {' and '.join(parts)}? " + (
+            f"{back}. {lost} the list is not kept." if unsent else f"{back}, nothing is lost."
+        )
+
     # Sending.
 
     def _add_case(self, event: dict[str, Any]) -> None:

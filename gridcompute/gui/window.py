@@ -587,27 +587,17 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
 
     # Closing.
 
-    def what_runs(self) -> str:
-        """What closing would end, in words; empty if nothing."""
-        parts = []
-        if len(self.state.processes):
-            parts.append(f"{texts.number(len(self.state.processes), 'case')} of the grid running on this computer")
-        if self.state.of_kind(state.SENDING):
-            parts.append("a submission")
-        if self.own_server.running and not self.state.grid_path.startswith(str(self.home.path)):
-            parts.append("the database of the grid, which this computer serves")
-        return " and ".join(parts)
-
     def exit_program(self) -> None:
-        """Close the window; asks first while something runs."""
-        running = self.what_runs()
-        if not running or self.state.phase == "closing":
+        """Close the window; asks first while something runs, or would be lost."""
+        serves = self.own_server.running and not self.state.grid_path.startswith(str(self.home.path))
+        question = self.state.quit_question(serves)
+        if not question or self.state.phase == "closing":
             self.close_now()
             return
         Question(
             self.root,
             "Quit",
-            f"Quit and end {running}? Unfinished cases go back to the grid, nothing is lost.",
+            question,
             [("&Stay", None, "secondary"), ("&Quit", True, "danger")],
             lambda yes: self.close_now() if yes else None,
             name="quit",

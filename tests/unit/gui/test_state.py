@@ -275,6 +275,25 @@ def test_a_daemon_that_ended_and_a_grid_that_is_left_leave_no_banner_behind(stat
     assert len(state.sends) == 1, "what somebody chose to submit stays"
 
 
+def test_closing_asks_while_something_runs_or_would_be_lost(state):
+    assert state.quit_question() == ""
+    state.handle(events.add_my_process(process()))
+    assert "1 case of the grid running" in state.quit_question() and "nothing is lost" in state.quit_question()
+    for name in ("a.txt", "b.txt"):
+        state.handle(events.add_case("Counter", [name]))
+    assert "2 cases of the list are not submitted yet" in state.quit_question()
+    assert "nothing is lost" not in state.quit_question()
+    state.processes.clear()
+    assert state.quit_question() == "Quit? 2 cases of the list are not submitted yet, and the list is not kept."
+    state.begin_submit("Counter")
+    state.handle(events.submitted_case(0, "a1"))
+    question = state.quit_question()
+    assert "end a submission?" in question and "1 case of the list is not submitted yet" in question
+    state.handle(events.submitted_case(1, "a2"))
+    state.end_submit([], stopped=False)
+    assert state.quit_question() == "" and "serves" in state.quit_question(serves=True)
+
+
 def test_a_change_in_the_database_asks_for_a_look(state):
     state.handle(events.cases_changed())
     assert state.stale
