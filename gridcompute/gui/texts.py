@@ -68,6 +68,13 @@ def files(names: Sequence[str], count: int = 0) -> str:
     return first if total < 2 else f"{first} and {total - 1} more"
 
 
+def some_of(names: Sequence[str], limit: int = 60) -> str:
+    """The first of many names, in about `limit` letters, and how many more there are: ``A, B and 12 more``."""
+    shown = [name for number, name in enumerate(names) if number == 0 or len(", ".join(names[: number + 1])) <= limit]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
 def one_line(text: str) -> str:
     """A text without what is not to be seen: a name may hold a line end on Linux, or turn the direction of writing."""
     if text.isprintable():

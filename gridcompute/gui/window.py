@@ -258,10 +258,10 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
     def _make_foot(self, gap: int) -> None:
         foot = ttk.Frame(self.content, name="foot", padding=(gap, gap // 3))
         foot.pack(side="bottom", fill="x")
+        self.counters = ttk.Label(foot, name="counters", bootstyle="secondary")
+        self.counters.pack(side="right")  # before the names, which may be long
         self.allowed_label = ttk.Label(foot, name="allowed", bootstyle="secondary")
         self.allowed_label.pack(side="left")
-        self.counters = ttk.Label(foot, name="counters", bootstyle="secondary")
-        self.counters.pack(side="right")
 
     def button(self, master: tk.Misc, text: str, command: Callable[[], Any], **options: Any) -> ttk.Button:
         """A button with a mnemonic in the main window."""
@@ -528,8 +528,8 @@ class GUI(Connecting, Sending, Acting, Telling, Looks):
     def _draw_frame(self) -> None:
         current = self.state
         set_text(self.grid_label, texts.short(current.grid_name, 52))
-        allowed = ", ".join(current.allowed) or "no application"
-        set_text(self.allowed_label, f"This computer ({current.machine}) may process: {allowed}")
+        allowed = texts.some_of(current.allowed) or "no application"
+        set_text(self.allowed_label, f"This computer ({texts.short(current.machine, 30)}) may process: {allowed}")
         set_text(self.counters, f"My cases: {current.to_process:,} to process, {current.to_receive:,} to receive")
         _strip(self.banner, self.banner, current.banner)
         notice = current.notice

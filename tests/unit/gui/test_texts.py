@@ -58,6 +58,13 @@ def test_files_are_the_first_and_how_many_more():
     assert texts.files(["/a/計算 حالة 👩\u200d👧.inp"]) == "計算 حالة 👩\u200d👧.inp"
 
 
+def test_many_names_are_the_first_and_how_many_more():
+    assert texts.some_of([]) == "" and texts.some_of(["A", "B"]) == "A, B"
+    many = [f"Structural Analysis Solver {number}" for number in range(1, 15)]
+    assert texts.some_of(many) == "Structural Analysis Solver 1, Structural Analysis Solver 2 and 12 more"
+    assert texts.some_of(["x" * 90, "y"]) == "x" * 90 + " and 1 more"
+
+
 def test_a_long_path_keeps_its_beginning_and_its_end():
     short = texts.short("/one/very/long/path/of/a/shared/folder", 20)
     assert len(short) == 20 and short.startswith("/one") and short.endswith("folder")
