@@ -61,6 +61,7 @@ def console() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. A user never sees a traceback, the log always has it."""
+    _have_outputs()
     _allow_any_name()
     logging.getLogger().addHandler(logging.NullHandler())  # before there is a log file, nothing goes to the screen
     options = parse(arguments)
@@ -98,6 +99,13 @@ def _run(options: argparse.Namespace) -> int:
         )
         _print_errors(options, [message])
         return complain(message, FAILED)
+
+
+def _have_outputs() -> None:
+    """What is said goes nowhere where an output was closed before the start, or the program has no console."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - as long as the program
 
 
 def _allow_any_name() -> None:

@@ -99,6 +99,16 @@ def test_an_empty_name_of_a_file_is_not_the_current_folder(capsys):
     assert "One of the files has an empty name" in capsys.readouterr().err
 
 
+def test_a_program_without_outputs_does_its_work(run, monkeypatch):
+    """As below ``>&-``, and in a program for windows that has no console."""
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run(lambda options: print("said to nobody") or cli.DONE) == 0
+    assert run(failing(UsageError("nor this"))) == 2
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()
+
+
 def test_the_result_of_the_command_is_the_exit_code(run):
     assert run(lambda options: 1) == 1
 
