@@ -23,6 +23,7 @@ bad_applications = {
     "Kills itself": ("def process_case(files):\n    os.kill(os.getpid(), 9)\n", "SIGKILL"),
     "Returns nonsense": ("def process_case(files):\n    return 42\n", "42"),
     "Names no file": ("def process_case(files):\n    return ['nowhere.txt']\n", "nowhere.txt"),
+    "Names no text": ("def process_case(files):\n    raise ValueError('caf\\udce9.txt')\n", r"caf\udce9.txt"),
     "Has a hole": ("def process_case(files:\n", "syntax error"),
     "Misses a module": ("import no_such_module\ndef process_case(files):\n    pass\n", "no_such_module"),
     "Misses its function": ("def process_cases(files):\n    pass\n", "process_case"),

@@ -22,9 +22,21 @@ GIVEN_UP: list[Document] = [{"status": cases.CANCELLED}, {"status": {"$regex": "
 """The statuses whose archives may be retried or removed."""
 
 
+def storable(value: Any) -> Any:
+    """`value` with every text in it as the database takes it.
+
+    A message may hold the name of a file that is no valid Unicode, which MongoDB refuses: its bytes are then escaped.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, dict):
+        return {key: storable(one) for key, one in value.items()}
+    return [storable(one) for one in value] if isinstance(value, list) else value
+
+
 def literal(value: Any) -> Document:
-    """`value` as it stands, inside a pipeline."""
-    return {"$literal": value}
+    """`value` inside a pipeline, where a text that begins with ``$`` would name a field."""
+    return {"$literal": storable(value)}
 
 
 def after(seconds: float) -> Document:

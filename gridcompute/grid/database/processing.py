@@ -24,6 +24,7 @@ from gridcompute.grid.database.expressions import (
     not_avoided_by,
     or_empty,
     past,
+    storable,
 )
 
 
@@ -170,7 +171,7 @@ class Processing(Connection):
         with self._asked("tell the progress of a case"):
             self._cases.update_one(
                 {"_id": case_id, "token": token, "status": cases.PROCESSING},
-                {"$set": {"progress": {"fraction": fraction, "text": text[:200]}}},
+                {"$set": {"progress": {"fraction": fraction, "text": storable(text[:200])}}},
             )
 
     def complete(
