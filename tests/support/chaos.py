@@ -32,6 +32,7 @@ from gridcompute.errors import DatabaseError, MongodError
 from gridcompute.grid import cases
 from gridcompute.grid.database import Database
 from gridcompute.machine.mongod import PrivateMongod
+from tests.stress.application.ledger import whole_lines
 from tests.support.audit import ALL_MACHINES, Call, Fault, Order
 from tests.support.commands import Agent, program
 from tests.support.grids import Grid, command_environment
@@ -262,8 +263,7 @@ class Arena:
 
     def ledger(self) -> list[dict[str, Any]]:
         """What the scripts noted until now."""
-        path = self.folder / "ledger.jsonl"
-        return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+        return whole_lines(self.folder / "ledger.jsonl")
 
     def running(self) -> list[Running]:
         """The scripts that have begun and not ended."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
-ledger = Path(os.environ["GRIDCOMPUTE_STRESS"], "ledger.jsonl")
+
+def ledger() -> Path:
+    return Path(os.environ["GRIDCOMPUTE_STRESS"], "ledger.jsonl")
 
 
 def mark() -> str:
@@ -25,9 +29,10 @@ def note(what: str, name: str, **more: object) -> None:
         "at": time.monotonic(),
         **more,
     }
-    descriptor = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(ledger(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
-        os.write(descriptor, (json.dumps(line) + "\n").encode())
+        # Between two ends of lines: what a kill cut off here before spoils no other line.
+        os.write(descriptor, f"\n{json.dumps(line)}\n".encode())
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -35,7 +40,14 @@ def note(what: str, name: str, **more: object) -> None:
 
 def count(what: str, name: str) -> int:
     """How often that was noted of the case."""
-    if not ledger.exists():
-        return 0
-    lines = [json.loads(line) for line in ledger.read_text("utf-8").splitlines()]
-    return sum(line["what"] == what and line["name"] == name for line in lines)
+    return sum(line["what"] == what and line["name"] == name for line in whole_lines(ledger()))
+
+
+def whole_lines(path: Path) -> list[dict[str, Any]]:
+    """What was noted; a line that another process is just writing, or that a kill cut off, tells nothing yet."""
+    lines = []
+    with contextlib.suppress(FileNotFoundError):
+        for line in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError):
+                lines.append(json.loads(line))
+    return lines

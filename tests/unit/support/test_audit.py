@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.stress.application.ledger import note, whole_lines
 from tests.stress.plan import KINDS, MACHINES, make_plan
 from tests.stress.recorder import apply
 from tests.support.audit import INVARIANTS, Call, Change, Evidence, Fault, Order, audit, transition
@@ -407,3 +408,18 @@ def test_an_update_is_applied_as_a_change_stream_describes_it():
     )
     assert after == {"a": 2, "b": {"c": [{"x": 5}, 2, 6]}, "e": {"f": 1}}
     assert before["b"]["c"] == [{"x": 1}, 2, 3]
+
+
+def test_a_line_of_the_ledger_that_is_cut_off_spoils_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRIDCOMPUTE_STRESS", str(tmp_path))
+    monkeypatch.setenv("GRIDCOMPUTE_CASE", CASE)
+    ledger = tmp_path / "ledger.jsonl"
+    note("receive begun", "in.json")
+    whole = ledger.read_bytes()
+
+    with ledger.open("ab") as file:
+        file.write(whole[:50])
+    assert [line["what"] for line in whole_lines(ledger)] == ["receive begun"], "somebody is just writing"
+    note("receive done", "in.json")
+
+    assert [line["what"] for line in whole_lines(ledger)] == ["receive begun", "receive done"]
