@@ -13,7 +13,9 @@ import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,7 @@ from gridcompute.grid.cases import Party
 from gridcompute.grid.database import Database, Doorbell
 from gridcompute.grid.settings import Settings
 from gridcompute.grid.shared_folder import SharedFolder
+from gridcompute.machine.processes import remove_tree
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +110,7 @@ class Daemon:
         self._commands: list[tuple[Any, ...]] = []
         self._commands_lock = threading.Lock()
         self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"{self.name}-work")
+        self._removing = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{self.name}-removing")
         self._threads: list[threading.Thread] = []
         self._polling = clock.Backoff(config.db_connect_first, config.db_connect_frequency)
         self._next_poll = 0.0
@@ -222,6 +226,13 @@ class Daemon:
         future = self._pool.submit(function, *arguments)
         future.add_done_callback(lambda _: self.bell.ring("work done"))
         return future
+
+    def forget_folder(self, work: Path) -> None:
+        """Remove a work folder beside the loop, one after the other: a hundred thousand files take a while.
+
+        What is in use, or still there when the daemon ends, is removed by the next start.
+        """
+        self._removing.submit(self._guarded, partial(_remove_folder, work))
 
     # The loop.
 
@@ -371,8 +382,10 @@ class Daemon:
             self.give_back()
         except Exception:
             log.exception("The %s daemon could not give back all it held", self.name)
-        self._pool.shutdown(wait=False, cancel_futures=True)
         patience = clock.monotonic() + 0.5
+        wait_for_futures([self._removing.submit(lambda: None)], 0.5)
+        for pool in (self._pool, self._removing):
+            pool.shutdown(wait=False, cancel_futures=True)
         for thread in self._threads:
             if not thread.name.endswith("commands"):
                 thread.join(timeout=max(0.0, patience - clock.monotonic()))
@@ -381,3 +394,8 @@ class Daemon:
 
     def give_back(self) -> None:
         """End what runs and give back what is held, within `config.daemon_stop` seconds."""
+
+
+def _remove_folder(work: Path) -> None:
+    if not remove_tree(work):
+        log.warning("Cannot remove the work folder %s: a file in it is in use. The next start tries again.", work)

@@ -26,7 +26,7 @@ from gridcompute.daemons.lending import Lending
 from gridcompute.daemons.loop import Daemon, Orders
 from gridcompute.daemons.outputs import prune_outputs
 from gridcompute.daemons.presence import Presence
-from gridcompute.daemons.recovery import Recovery, forget_folder
+from gridcompute.daemons.recovery import Recovery
 from gridcompute.daemons.room import Room, Solitude
 from gridcompute.daemons.serving import serve
 from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY
@@ -288,7 +288,7 @@ class ProcessDaemon(Daemon):
             if attempt.part_left:
                 self.recovery.add(attempt.leftover())
             else:
-                forget_folder(attempt.work)
+                self.forget_folder(attempt.work)
             self.tell(events.remove_my_process(str(attempt.case.id), outcome))
             self._count(attempt.case, outcome, now)
             if outcome != "done" or self.allowed.needs:  # it is put back, or there is room for a larger case

@@ -31,7 +31,7 @@ from gridcompute.grid.cases import Case, Party
 from gridcompute.grid.database import object_id
 from gridcompute.grid.pins import Pins
 from gridcompute.machine.home import Home
-from gridcompute.machine.processes import Children, describe_end, remove_tree, wait_until_gone
+from gridcompute.machine.processes import Children, describe_end, wait_until_gone
 from gridcompute.machine.result_places import ResultPlaces
 
 log = logging.getLogger(__name__)
@@ -127,8 +127,7 @@ class ReceiveDaemon(Daemon):
 
     def _settle_ended(self, now: float) -> None:
         for receiving, outcome in self.held.settle_ended(now):
-            with contextlib.suppress(OSError):  # the sweep of the next start removes it
-                remove_tree(receiving.work)
+            self.forget_folder(receiving.work)
             case = receiving.case
             if outcome == "received":
                 self._next_removal = min(self._next_removal, now + 1.0)  # many at a time
@@ -342,8 +341,7 @@ class ReceiveDaemon(Daemon):
         for left in leftovers(self.work_folder):
             if left.pid is not None:
                 wait_until_gone(left.pid, 5.0)
-            with contextlib.suppress(OSError):
-                remove_tree(left.work)
+            self.forget_folder(left.work)
         with contextlib.suppress(OSError):
             self.places.trim()
         self._swept = True

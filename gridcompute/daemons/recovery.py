@@ -10,7 +10,7 @@ from gridcompute.daemons.loop import Daemon
 from gridcompute.errors import ShareAway, ShareError
 from gridcompute.grid.cases import Archive
 from gridcompute.grid.database import object_id
-from gridcompute.machine.processes import remove_tree, wait_until_gone
+from gridcompute.machine.processes import wait_until_gone
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Recovery:
                 if left.prepared.path not in self._daemon.database.named_archives([left.prepared.path]):
                     self._daemon.share.remove(left.prepared.path)
             self._daemon.share.discard_part("Results", left.user, left.machine, f"{left.case_id}-{left.attempt}")
-        forget_folder(left.work)
+        self._daemon.forget_folder(left.work)
 
     def _deliver_late(self, left: Leftover) -> bool:
         """A result that was finished before the crash and whose token still holds."""
@@ -69,9 +69,3 @@ class Recovery:
         if done:
             log.info("The result of case %s, finished before the last end, is delivered.", left.case_id)
         return done
-
-
-def forget_folder(work: Path) -> None:
-    """Remove a work folder; the next start tries again where that fails."""
-    if not remove_tree(work):
-        log.warning("Cannot remove the work folder %s: a file in it is in use. The next start tries again.", work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,7 @@ def make_daemon(grid, tmp_path):
     yield make
     for daemon in made:
         daemon._pool.shutdown(wait=True)
+        daemon._removing.shutdown(wait=True)
         daemon.database.close()
 
 
@@ -247,6 +249,32 @@ def test_progress_waits_for_the_progress_before_it_and_the_newest_is_written(sub
     assert waiting <= 3, "one progress, one sign of life, one look at the share"
     assert all(one.result(20.0) for one in hanging)
     clock.until(lambda: (database.case(object_id(case_id)).progress or {}).get("text") == "9 of 10", "it is written")
+
+
+def test_a_work_folder_that_takes_long_to_remove_keeps_no_command_waiting(submit, make_daemon, monkeypatch):
+    submit()
+    daemon = make_daemon(ProcessDaemon)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon.children.started, "a child is started")
+    (child,) = daemon.children.started
+    door, remove, removing = threading.Event(), shutil.rmtree, threading.Event()
+
+    def remove_at_the_door(path, **options):
+        removing.set()
+        assert door.wait(10.0), "nobody heard the command that opens the door"
+        remove(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", remove_at_the_door)
+    daemon.children.says += [(child, {"kind": "outcome", "outcome": "failed", "message": "no"})]
+    daemon.children.says += [(child, {"kind": "ended", "exit": 0, "signal": None})]
+
+    clock.until(removing.is_set, "the folder is being removed")
+    daemon.hear_commands([("processes", 3)])
+    clock.turn()
+    assert daemon.wanted == 3
+    door.set()
+
+    wait_for(lambda: not Path(child.job["work"]).exists(), 10.0, "the folder is gone")
 
 
 def test_no_more_cases_are_claimed_than_processes_are_lent(submit, make_daemon):
