@@ -32,6 +32,9 @@ OUTAGES = frozenset({"kill mongod", "refuse", "black hole", "lose replies", "cut
 ENDING = SILENT | {"quit", "kill child", "kill keeper", "kill helper"}
 """Faults that may end a running receive.py."""
 
+heard_late = 2.0
+"""Seconds after the return of a killed server in which its changes from before are heard."""
+
 just_after = 2.0
 """Seconds between the last line of receive.py and the moment at which the grid has flushed that it is done."""
 
@@ -114,10 +117,13 @@ class Evidence:
     def silence(self, machine: str, begin: float, end: float) -> bool:
         """Whether `machine` was silenced for a moment between `begin` and `end`.
 
-        A quit does it only where the database is away, so that nothing can be given back.
+        A quit does it only where the database is away, so that nothing can be given back. What was heard at `begin` may
+        have been written before a server was killed that came back just then.
         """
+        killed = (fault for fault in self.faults if fault.kind == "kill mongod")
+        written = min((one.begin for one in killed if one.begin <= begin <= one.end + heard_late), default=begin)
         return any(
-            fault.touches(machine, begin, end) and (fault.kind in SILENT or self._unheard_quit(fault))
+            fault.touches(machine, written, end) and (fault.kind in SILENT or self._unheard_quit(fault))
             for fault in self.faults
         )
 

@@ -303,6 +303,14 @@ def test_fair_count_sees_a_failure_that_counted_as_done_and_a_wrong_sum():
     assert "after 0 failed attempts" in broken(case.evidence())["fair-count"]
 
 
+def test_what_is_heard_after_an_outage_may_have_been_written_before_it():
+    case = Forger().claim(FIRST).lose()
+    killed = [Fault("kill process daemon", "PC-2", 95.0, 96.0)]
+    away = [Fault("kill mongod", "", 94.0, 101.0)]
+    assert "neither killed nor paused" in broken(case.evidence(faults=killed))["fair-count"]
+    assert "fair-count" not in broken(case.evidence(faults=killed + away))
+
+
 @pytest.mark.parametrize("kind", ["quit", "kill mongod", "refuse", "clock", "share away"])
 def test_fair_count_sees_a_loss_that_no_machine_deserved(kind):
     case = Forger().claim(FIRST).lose()
