@@ -13,6 +13,7 @@ import time
 import pytest
 
 from gridcompute.softgrid import Globals
+from gridcompute.softgrid.processes import process_space
 
 from .conftest import call, launch, load, pid_of, poll, process_is_gone
 
@@ -271,11 +272,13 @@ def test_an_executor_in_the_orchestrators_own_process_never_costs_that_process(t
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (3, ["went on"]), done.stdout + done.stderr
 
 
-def test_what_a_killed_executor_left_is_removed_by_the_next_start(make_grid, tmp_path):
-    left = tmp_path / "tmp" / "softgrid-999999-1-x"
-    left.mkdir()
+def test_what_a_killed_executor_left_is_removed_by_the_next_start_there(make_grid, tmp_path):
+    mine, others = (tmp_path / "tmp" / f"softgrid-999999-1-{space}-x" for space in (process_space(), "0123456789ab"))
+    mine.mkdir()
+    others.mkdir()  # of another machine, or container, with the same temporary directory
     make_grid()
-    assert not left.exists()
+    assert not mine.exists() and others.exists()
+    others.rmdir()
 
 
 @pytest.mark.parametrize("bounced", [False, True], ids=["directly", "bounced"])

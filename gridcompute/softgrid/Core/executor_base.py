@@ -28,7 +28,7 @@ from ..errors import SoftgridError
 from ..executions import Promise
 from ..launch import own_address, wait_until
 from ..node import TRANSPORTS, Batch, Node
-from ..processes import is_own, kill_process, machine_id, process_start, process_state
+from ..processes import is_own, kill_process, machine_id, process_space, process_start, process_state
 from ..transport import Link
 from ..tree import Member, join_name, split_name
 from ..trust import Refused
@@ -139,7 +139,8 @@ class ExecutorBase(LaunchBase):
         _sweep(base)
         started = process_start(os.getpid())
         # mkdtemp makes it for this user alone
-        self._temporary_dir = Path(tempfile.mkdtemp(prefix=f"softgrid-{os.getpid()}-{started}-", dir=base))
+        prefix = f"softgrid-{os.getpid()}-{started}-{process_space()}-"
+        self._temporary_dir = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
 
     # --- properties --------------------------------------------------------------------------------------
 
@@ -742,8 +743,8 @@ def _user() -> str:
 
 
 def _sweep(base: Path) -> None:
-    """Removes the temporary folders of executors that were killed."""
-    for folder in base.glob("softgrid-*-*-*"):
+    """Removes the temporary folders of executors that were killed; not of those that other machines have there."""
+    for folder in base.glob(f"softgrid-*-*-{process_space()}-*"):
         match = re.match(r"^softgrid-(\d+)-(\d+)-", folder.name)
         if match is None or not folder.is_dir():
             continue
