@@ -87,7 +87,8 @@ class Executions:
     ) -> bool:
         """Whether it was taken: not where no promise of that password stands. None starts at once, beside the queue.
 
-        `give_up` is called with the reason where the work waits for a promise that is taken away.
+        `give_up` is called with the reason where the work waits for a promise that is taken away. Raises RuntimeError
+        where this process can start no more threads.
         """
         with self._changed:
             kept = self._promises.get(promise) if promise is not None else None
@@ -99,7 +100,12 @@ class Executions:
                 self._changed.notify_all()
                 return True
             self.beside += 1
-        threading.Thread(target=self._run_beside, args=(work,), name="softgrid execution", daemon=True).start()
+        try:
+            threading.Thread(target=self._run_beside, args=(work,), name="softgrid execution", daemon=True).start()
+        except RuntimeError:
+            with self._changed:
+                self.beside -= 1
+            raise
         return True
 
     def serve(self) -> None:

@@ -532,3 +532,20 @@ def test_a_worker_whose_connections_a_function_closes_is_lost_and_not_waited_for
     (worker,) = launch(grid, "worker")
     (status,) = call(grid, lambda: os.closerange(3, 4096), worker, timeout=20)
     assert "was lost" in status.error
+
+
+def test_what_finds_no_thread_to_run_in_is_answered(make_grid):
+    grid = make_grid()
+    (worker,) = launch(grid, "worker")
+
+    def leave_room_for_some_threads():
+        import resource
+
+        used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()  # noqa: PTH123, SIM115
+        resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
+
+    assert call(grid, leave_room_for_some_threads, worker) == [None]
+    answers = call(grid, slow, [worker] * 40, 1, priority=None, timeout=20)
+    refused = [answer.error for answer in answers if answer != "done"]
+    assert 0 < len(refused) < 40 and all("can run no more at once" in error for error in refused)
+    assert call(grid, os.getpid, worker) == [pid_of(worker)]

@@ -492,13 +492,20 @@ class TransferBase(MachineManagement):
         if refusal is not None:
             self._refuse(header, refusal)
             return
-        if not self._executions.put(
-            header.get("p"),
-            lambda: self._execute(header, segments),
-            header.get("pw"),
-            lambda reason: self._refuse(header, reason),
-        ):
-            self._refuse(header, f"{self.gridUniqueName} holds no promise of that password.")
+        try:
+            taken = self._executions.put(
+                header.get("p"),
+                lambda: self._execute(header, segments),
+                header.get("pw"),
+                lambda reason: self._refuse(header, reason),
+            )
+        except RuntimeError as exc:
+            self._refuse(
+                header, f"{self.gridUniqueName} can run no more at once: {exc}. Send it later, or less at once."
+            )
+        else:
+            if not taken:
+                self._refuse(header, f"{self.gridUniqueName} holds no promise of that password.")
 
     def _refuse(self, header: dict[str, Any], reason: str) -> None:
         """Tells the sender that a function does not run; a log does where the sender awaits no answer."""
@@ -524,7 +531,10 @@ class TransferBase(MachineManagement):
             else:
                 self._node.reply(header, result)
 
-        threading.Thread(target=serve, name="softgrid service", daemon=True).start()
+        try:
+            threading.Thread(target=serve, name="softgrid service", daemon=True).start()
+        except RuntimeError as exc:
+            self._node.reply(header, [], f"{self.gridUniqueName} can run no more at once: {exc}.")
 
     def _refusal(self, header: dict[str, Any]) -> str | None:
         priority = header.get("p")
