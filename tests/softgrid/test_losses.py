@@ -549,3 +549,26 @@ def test_what_finds_no_thread_to_run_in_is_answered(make_grid):
     refused = [answer.error for answer in answers if answer != "done"]
     assert 0 < len(refused) < 40 and all("can run no more at once" in error for error in refused)
     assert call(grid, os.getpid, worker) == [pid_of(worker)]
+
+
+def test_a_caller_for_whom_no_descriptor_is_left_waits_and_costs_no_processor(make_grid):
+    grid = make_grid()
+    (worker,) = launch(grid, "worker")
+
+    def be_called_without_descriptors(executor):
+        import resource
+        import socket
+
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as caller:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (caller.fileno() + 1, limits[1]))
+            try:
+                caller.connect((executor.address, executor.port))
+                before = time.process_time()
+                time.sleep(1)
+                return time.process_time() - before
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    (used,) = call(grid, be_called_without_descriptors, worker, first=True)
+    assert used < 0.1

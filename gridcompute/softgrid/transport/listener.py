@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import selectors
 import socket
 import ssl
@@ -54,9 +55,13 @@ class Listener:
                 raise
             sock.setblocking(False)
             self._sock = sock
-            self._loop.call_soon(self._loop.watch, sock, selectors.EVENT_READ, self)
+            self._loop.call_soon(self._watch)
             return int(sock.getsockname()[1])
         raise OSError(f"No port from {port} on is free at {address}.")
+
+    def _watch(self) -> None:
+        if self._sock is not None:
+            self._loop.watch(self._sock, selectors.EVENT_READ, self)
 
     def close(self) -> None:
         if self._sock is not None:
@@ -75,7 +80,12 @@ class Listener:
             return
         try:
             connection, address = sock.accept()
-        except OSError:
+        except OSError as exc:
+            if exc.errno in _EXHAUSTED:
+                # The connection waits on; looking again at once would only keep the processor busy.
+                self._loop.watch(sock, 0, self)
+                self._loop.call_later(_EXHAUSTED_PAUSE, self._watch)
+                self._on_refused("somebody who waits", str(exc))
             return
         with self._lock:
             now = time.monotonic()
@@ -118,6 +128,9 @@ class Listener:
                     self._greeting.remove(item)
                     return
 
+
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, 10024, 10055)  # the last two are Windows'
+_EXHAUSTED_PAUSE = 0.5
 
 _TAKEN = (98, 48, 10048, 13, 10013)  # "address in use" of Linux, macOS and Windows; "not allowed" of POSIX and Windows
 
