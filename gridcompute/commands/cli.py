@@ -9,40 +9,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import logging
 import os
-import queue
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from gridcompute import clock, config, events
-from gridcompute.commands.signals import stop_on_signals
-from gridcompute.commands.words import number_of
-from gridcompute.errors import (
-    DatabaseAway,
-    FolderMissing,
-    GridComputeError,
-    ShareAway,
-    UsageError,
-)
-from gridcompute.gui import texts
+from gridcompute import config
+from gridcompute.commands.terminal import DONE, FAILED, STOPPED, complain, print_json, write_down
+from gridcompute.errors import GridComputeError
 from gridcompute.machine.home import Home, set_up_logging
 
-if TYPE_CHECKING:
-    from gridcompute.grid.cases import Case
-    from gridcompute.server import Server
-    from gridcompute.submission import Submitted
-
 log = logging.getLogger(__name__)
-
-DONE, FAILED, WRONG, STOPPED = 0, 1, 2, 130
 
 
 def console() -> None:
@@ -72,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except GridComputeError as exc:
-        _write_down(exc)
+        write_down(exc)
         _print_errors(options, [str(exc)])
         return complain(str(exc))
     except KeyboardInterrupt:
@@ -129,31 +109,6 @@ def _forget_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-def complain(message: str, code: int = WRONG) -> int:
-    """Say `message` to the person at the terminal, if there is one still; returns `code`."""
-    with contextlib.suppress(OSError):
-        print(f"gridcompute: {message}", file=sys.stderr, flush=True)
-    return code
-
-
-def _write_down(exc: GridComputeError) -> None:
-    """An error with all that is known of it goes to the log."""
-    log.error("%s", exc, exc_info=exc)
-    for more in (getattr(exc, "output", ""), getattr(exc, "traceback", "")):
-        if more:
-            log.error("%s", more)
-
-
-def print_json(document: Any) -> None:
-    """Print one JSON document, in letters that this output can show."""
-    plain = (getattr(sys.stdout, "encoding", None) or "ascii").lower().replace("-", "") != "utf8"
-    print(json.dumps(document, indent=2, default=_json_value, ensure_ascii=plain), flush=True)
-
-
-def _json_value(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 def _print_errors(options: argparse.Namespace, errors: Sequence[str]) -> None:
@@ -339,7 +294,7 @@ def _number(least: int, most: int | None = None) -> Callable[[str], int]:
     return convert
 
 
-# Commands with a module of their own; imported when called, since most need little.
+# Commands: each has a module, imported when it is called, since most need little.
 
 
 def _window(options: argparse.Namespace) -> int:
@@ -392,7 +347,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _softgrid(options: argparse.Namespace) -> int:
-    from gridcompute.commands import softgrid
+    from gridcompute.commands import agent, softgrid
 
     if options.deed == "start":
         return softgrid.start(address=options.address, port=options.port, workers=options.workers, home=options.home)
@@ -400,7 +355,7 @@ def _softgrid(options: argparse.Namespace) -> int:
         return softgrid.tree(place=options.place, as_json=options.json)
     number = options.processes
     if number is None:
-        number = _lent_by_the_window(options.home) or default_processes()
+        number = _lent_by_the_window(options.home) or agent.default_processes()
     return softgrid.join(place=options.place, processes=number, home=options.home)
 
 
@@ -411,23 +366,16 @@ def _lent_by_the_window(home: Home) -> int:
     return number if isinstance(number, int) else 0
 
 
+def _agent(options: argparse.Namespace) -> int:
+    from gridcompute.commands import agent
+
+    return agent.run(options)
+
+
 def _password(options: argparse.Namespace) -> int:
-    import getpass
+    from gridcompute.commands import password
 
-    from gridcompute.grid import passwords
-
-    server = _new_server(options)
-    server.open()
-    settings = server.grid_settings
-    password = ""
-    if not options.forget:
-        question = f"Password of the user group '{settings.user_group}': "
-        password = getpass.getpass(question) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\r\n")
-        if not password:
-            raise UsageError("No password was given. Type it, or pipe it to this command.")
-    passwords.keep(settings, password)
-    print("The keyring has forgotten the password." if options.forget else "The keyring has the password.")
-    return DONE
+    return password.run(options)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -436,412 +384,43 @@ def _doctor(options: argparse.Namespace) -> int:
     return doctor.run(server=options.server, machine=options.machine, home=options.home, as_json=options.json)
 
 
-# Commands on cases.
-
-
-def _new_server(options: argparse.Namespace, **arguments: Any) -> Server:
-    from gridcompute.server import Server
-
-    return Server(queue.Queue(), folder=options.server, machine=options.machine, home=options.home, **arguments)
-
-
-@contextmanager
-def _connected(options: argparse.Namespace) -> Iterator[Server]:
-    """A server that is connected; warnings of the way go to standard error."""
-    with _new_server(options) as server:
-        server.open()
-        _drain(server)  # what is odd about some application is no news for whoever looks at cases; the log has it
-        server.connect()
-        _say_news(server)
-        yield server
-
-
-def _drain(server: Server) -> list[events.Event]:
-    """The events that wait in the queue; none is left there."""
-    found = []
-    with contextlib.suppress(queue.Empty):
-        while True:
-            found.append(server.event_queue.get_nowait())
-    return found
-
-
-def _say_news(server: Server) -> None:
-    """Print the warnings and errors that wait in the queue, leave nothing in it."""
-    for event in _drain(server):
-        _say_problem(event)
-
-
-def _say_problem(event: events.Event) -> None:
-    if event["type"] == "warning":
-        complain(f"warning: {event['message']}")
-    elif event["type"] in ("error", "critical") or (
-        event["type"] == "state" and event["name"] != "ok" and event["message"]
-    ):
-        complain(event["message"])
-
-
 def _submit(options: argparse.Namespace) -> int:
-    for file in options.files:
-        if not file:  # as a path it would be the current folder
-            raise UsageError("One of the files has an empty name. Check what fills it in. Nothing was submitted.")
-        if not Path(file).exists():
-            raise UsageError(f"There is no file {Path(file).absolute()}. Check its name. Nothing was submitted.")
-    with _connected(options) as server:
-        selected, errors = server.select_cases(options.files, options.application)
-        _drain(server)
-        if not selected and not errors:
-            raise UsageError(f"send.py of '{options.application}' made no case of these files. Nothing was submitted.")
-        if selected:
-            for doubt in server.doubts_about(options.application):
-                complain(f"warning: {doubt}")
-        result = _submit_with_bar(server, selected, options)
-        errors += [exc for _, exc in result.errors]
-        for exc in errors[:10]:
-            _write_down(exc)
-            complain(str(exc))
-        if len(errors) > 10:
-            complain(f"and {len(errors) - 10} more errors like these")
-        submitted = {one: files for one, files in zip(result.ids, selected, strict=True) if one is not None}
-        return _see_home(server, submitted, options, errors, stopped=result.stopped, doubtful=len(result.doubtful))
+    from gridcompute.commands import submit
 
-
-def _see_home(
-    server: Server,
-    submitted: dict[str, list[str]],
-    options: argparse.Namespace,
-    errors: Sequence[GridComputeError],
-    *,
-    stopped: bool,
-    doubtful: int,
-) -> int:
-    """Print what was submitted, wait for it if told to, and decide on the exit code."""
-    if not options.json:
-        for case_id, files in submitted.items():
-            print(f"{case_id}  {texts.one_line(Path(files[0]).name)}", flush=True)
-    statuses = dict.fromkeys(submitted, "to process")
-    if options.wait and submitted and not stopped:
-        _say_if_nobody_lends(server, options.application)
-        try:
-            _wait_until_received(server, statuses)
-        except KeyboardInterrupt:
-            stopped = True
-    if options.json:
-        _print_submitted(submitted, statuses, options.application, errors)
-    if stopped:
-        more = "They go on: 'gridcompute cases' shows them." if submitted else "Nothing is left of the others."
-        were = "was" if len(submitted) == 1 else "were"
-        return complain(f"stopped; {number_of(len(submitted), 'case')} {were} submitted. {more}", STOPPED)
-    if doubtful:
-        return complain(
-            f"{len(submitted)} cases were submitted to {options.application}; of {doubtful} it is not known."
-        )
-    if not submitted:
-        return complain(f"Nothing was submitted to {options.application}.")
-    failed = options.wait and _say_failed(statuses)
-    return FAILED if errors or failed else DONE
-
-
-def _say_if_nobody_lends(server: Server, application: str) -> None:
-    with contextlib.suppress(DatabaseAway):  # it is said while the cases are waited for
-        if not server.lenders(application):
-            complain(
-                f"warning: No computer lends a process for '{application}' at present: its cases wait until a window "
-                "or 'gridcompute agent' on one that may process it does."
-            )
-
-
-def _say_failed(statuses: dict[str, str]) -> bool:
-    """Say which cases did not come home; whether there is one."""
-    failed = {one: status for one, status in statuses.items() if status != "received"}
-    for case_id, status in failed.items():
-        complain(f"case {case_id}: {status.rstrip('.')}. 'gridcompute log {case_id}' shows what the application said.")
-    return bool(failed)
-
-
-def _submit_with_bar(server: Server, selected: list[list[str]], options: argparse.Namespace) -> Submitted:
-    """Submit beside a progress bar of the bytes copied (one case) or of the cases; Ctrl+C undoes what is not in yet."""
-    from tqdm import tqdm
-
-    results: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            results.put(
-                server.submit_to_server(
-                    selected, options.application, lambda: not stop.is_set(), priority=options.priority
-                )
-            )
-        except BaseException as exc:  # noqa: BLE001 - raised again in the main thread
-            results.put(exc)
-        server.event_queue.put({"type": "end of submit"})
-
-    by_cases = len(selected) > 20
-    thread = threading.Thread(target=work, name="submit", daemon=True)
-    with tqdm(total=0, disable=None, leave=False, unit_scale=not by_cases, unit=" cases" if by_cases else "B") as bar:
-        bar.total = len(selected)
-        thread.start()
-        while True:
-            try:
-                event = server.event_queue.get()
-            except KeyboardInterrupt:
-                if stop.is_set():
-                    raise  # asked twice: the journal tells the next start what was cut off
-                stop.set()
-                continue
-            kind = event["type"]
-            if kind == "end of submit":
-                break
-            if kind == "change progress max" and not by_cases:
-                bar.total = event["maximum"]
-            elif kind == "change progress" and not by_cases:
-                bar.update(event["value"] - bar.n)
-            elif kind == "submitted case" and by_cases:
-                bar.update()
-    thread.join()
-    result = results.get()
-    if isinstance(result, BaseException):
-        raise result
-    return result
-
-
-def _wait_until_received(server: Server, statuses: dict[str, str]) -> None:
-    """Wait until each case is received, an error or cancelled, receiving ourselves where nobody else does.
-
-    `statuses`, by id, is brought up to date all the while. The receive daemon of another program of the same user and
-    machine goes first; ours waits for its turn.
-    """
-    from tqdm import tqdm
-
-    server.create_daemons(process=False)
-    pauses = clock.Backoff(0.05, 1.0, factor=1.2)
-    away = False
-    with tqdm(total=len(statuses), disable=None, leave=False, unit=" cases") as bar:
-        while True:
-            try:
-                found = server.statuses(list(statuses))
-                statuses.update({one: found.get(one, "gone") for one in statuses})
-                away = False
-            except DatabaseAway as exc:
-                if not away:
-                    complain(f"{exc} Waiting for it.")
-                away = True
-            ended = sum(map(_has_ended, statuses.values()))
-            if ended > bar.n:
-                pauses.reset()
-                bar.update(ended - bar.n)
-            if ended == len(statuses):
-                return
-            _wait_for_news(server, pauses.next())
-
-
-def _has_ended(status: str) -> bool:
-    return status in ("received", "cancelled", "gone") or status.startswith("error:")
-
-
-def _wait_for_news(server: Server, seconds: float) -> None:
-    """Wait for events at most `seconds`; a received case ends the wait at once."""
-    deadline = clock.monotonic() + seconds
-    while True:
-        try:
-            event = server.event_queue.get(timeout=max(0.001, deadline - clock.monotonic()))
-        except queue.Empty:
-            return
-        _say_problem(event)
-        if event["type"] in ("case received", "case failed"):
-            return
-
-
-def _print_submitted(
-    submitted: dict[str, list[str]],
-    statuses: dict[str, str],
-    application: str,
-    errors: Sequence[GridComputeError],
-) -> None:
-    rows = [
-        {"id": case_id, "application": application, "status": statuses[case_id], "files": [str(file) for file in files]}
-        for case_id, files in submitted.items()
-    ]
-    print_json({"cases": rows, **({"errors": [str(exc) for exc in errors]} if errors else {})})
+    return submit.run(options)
 
 
 def _cases(options: argparse.Namespace) -> int:
-    with _connected(options) as server:
-        if options.json:
-            print_json({"cases": server.rows(everybody=options.all)})
-        else:
-            _print_table(server.cases(everybody=options.all), everybody=options.all)
-    return DONE
+    from gridcompute.commands import cases
 
-
-def _print_table(found: Sequence[Case], *, everybody: bool) -> None:
-    if not found:
-        print("No case of the group yet." if everybody else "All your cases are received.")
-        return
-    rows = [("ID", "SUBMITTED", "APPLICATION", "STATUS", "PROCESSOR", "ATTEMPT", "USER", "FILES")]
-    for case in found:
-        submitted = case.submitted.astimezone().strftime("%Y-%m-%d %H:%M:%S") if case.submitted else ""
-        more = f" and {case.count - 1} more" if case.count > 1 else ""
-        first = f"{case.names[0]}{more}" if case.names else ""
-        status = _status(case)
-        rows.append(
-            (
-                str(case.id),
-                submitted,
-                case.application,
-                texts.one_line(status),
-                case.processor_machine,
-                str(case.attempt),
-                case.origin_user,
-                texts.one_line(first),
-            )
-        )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _status(case: Case) -> str:
-    """The status in at most 60 characters, while a case runs with what its application says of its progress."""
-    status = case.status
-    if status == "processing" and case.progress:
-        status = f"{status} {case.progress.get('fraction', 0):.0%} {case.progress.get('text', '')}".rstrip()
-    return status if len(status) < 60 else status[:57] + "..."
+    return cases.show(options)
 
 
 def _cancel(options: argparse.Namespace) -> int:
-    with _connected(options) as server:
-        return _on_each(options.ids, server.cancel, "is cancelled")
+    from gridcompute.commands import cases
+
+    return cases.cancel(options)
 
 
 def _retry(options: argparse.Namespace) -> int:
-    with _connected(options) as server:
-        return _on_each(options.ids, server.retry, "is tried again")
+    from gridcompute.commands import cases
+
+    return cases.retry(options)
 
 
 def _remove(options: argparse.Namespace) -> int:
-    with _connected(options) as server:
-        return _on_each(options.ids, server.remove, "is given up")
+    from gridcompute.commands import cases
 
-
-def _on_each(ids: Sequence[str], act: Callable[[str], Case], said: str) -> int:
-    code = DONE
-    for beginning in ids:
-        try:
-            print(f"{act(beginning).id} {said}")
-        except UsageError as exc:
-            log.error("%s", exc)
-            code = complain(str(exc))
-    return code
+    return cases.remove(options)
 
 
 def _log(options: argparse.Namespace) -> int:
-    with _connected(options) as server:
-        case = server.case_log(options.id)
-        place = case.output_place or {}
-        whole = server.home.output / f"{case.id}-{case.attempt}.txt"
-        if whole.exists():
-            output = whole.read_text(encoding="utf-8", errors="replace")
-        else:
-            output = case.output
-            size = place.get("bytes", 0)
-            if size > len(output.encode("utf-8")):
-                complain(
-                    f"the end of {size:,} bytes follows; all of it is on {place.get('machine')}, in the folder "
-                    f"'output' beside the program's log: {whole.name}"
-                )
-        print(output, end="" if not output or output.endswith("\n") else "\n")
-        error = case.error or {}
-        if error.get("message"):
-            print(error["message"])
-        if error.get("traceback"):
-            print(error["traceback"].rstrip())
-        if not output and not error:
-            complain(f"Case {case.id} ({case.status}): its application printed nothing.")
-    return DONE
+    from gridcompute.commands import cases
+
+    return cases.show_log(options)
 
 
 def _report(options: argparse.Namespace) -> int:
-    with _connected(options) as server:
-        number = server.create_report(options.file)
-        print(f"{number_of(number, 'case')} written to {Path(options.file).absolute()}")
-    return DONE
+    from gridcompute.commands import cases
 
-
-# The agent.
-
-
-def default_processes() -> int:
-    """The cores this process may use, less one for the person at the PC; at least one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1)
-
-
-def _agent(options: argparse.Namespace) -> int:
-    number = default_processes() if options.processes is None else options.processes
-    server = _new_server(options, dedicated_process=number, patience=8.0)  # s; it asks again, and says so early
-    with stop_on_signals() as stop, options.home.lock("agent", server.machine), server:
-        if not _connect_patiently(server, stop):
-            return DONE
-        server.create_daemons()
-        lent = number_of(number, "process", "es")
-        _tell(f"Agent of {server.party.user} on {server.machine}: {lent} for {server.server_path}")
-        _run_agent(server, stop, until_idle=options.until_idle)
-    return DONE
-
-
-def _tell(line: str) -> None:
-    """Print a line at once; an agent whose terminal or pipe is gone works on."""
-    with contextlib.suppress(OSError):
-        print(line, flush=True)
-
-
-def _connect_patiently(server: Server, stop: threading.Event) -> bool:
-    """Connect; a share or database that is away is said once and waited for. False: stopped meanwhile."""
-    pauses = clock.Backoff(0.5, 10.0)
-    said = ""
-    while not stop.is_set():
-        try:
-            server.connect()
-            _say_news(server)
-            return True
-        except (DatabaseAway, ShareAway, FolderMissing) as exc:
-            problem = str(exc)
-        if problem != said:
-            complain(f"{problem} Waiting for it.")
-            said = problem
-        stop.wait(pauses.next())
-    return False
-
-
-def _run_agent(server: Server, stop: threading.Event, *, until_idle: bool) -> None:
-    next_look = 0.0
-    while not stop.is_set():
-        try:
-            _say(server.event_queue.get(timeout=0.2))
-        except queue.Empty:
-            pass
-        if until_idle and clock.monotonic() >= next_look:
-            next_look = clock.monotonic() + 0.5
-            try:
-                if server.idle():
-                    return
-            except GridComputeError as exc:
-                log.debug("Cannot ask whether anything waits: %s", exc)
-
-
-def _say(event: events.Event) -> None:
-    """One line for what a person at a server's console wants to see."""
-    kind = event["type"]
-    _say_problem(event)
-    if kind == "info" or (kind == "state" and event["name"] == "ok"):
-        _tell(event["message"])
-    elif kind == "add my process":
-        row = event["process"]
-        _tell(f"case {row['id']} ({row['application']} of {row['origin']}) starts")
-    elif kind == "remove my process":
-        _tell(f"case {event['id']} ends here: {event['outcome']}")
-    elif kind == "case received":
-        _tell(f"case {event['id']} ({event['application']}) is received")
-    elif kind == "case failed":
-        complain(f"case {event['id']} ({event['application']}) could not be received: {event['message']}")
+    return cases.report(options)

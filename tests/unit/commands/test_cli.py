@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from gridcompute.commands import cli
+from gridcompute.commands import agent, cases, cli, terminal
 from gridcompute.errors import ApplicationError, ShareError, UsageError
 
 
@@ -156,7 +156,7 @@ def test_json_is_whole_in_every_encoding(encoding, monkeypatch):
     monkeypatch.setattr(sys, "stdout", out)
     cli._allow_any_name()
     document = {"files": ["Träger.txt", "梁.txt", "😀", "lone \udcff"]}
-    cli.print_json(document)
+    terminal.print_json(document)
     assert json.loads(out.buffer.getvalue().decode(encoding)) == document
 
 
@@ -175,9 +175,9 @@ def test_an_agent_whose_terminal_is_gone_goes_on(monkeypatch):
 
     monkeypatch.setattr(sys, "stdout", Gone())
     monkeypatch.setattr(sys, "stderr", Gone())
-    cli._say({"type": "case received", "id": "1", "application": "Copy"})
-    cli._say({"type": "warning", "message": "nobody reads this"})
-    assert cli.complain("nor this") == 2
+    agent._say({"type": "case received", "id": "1", "application": "Copy"})
+    agent._say({"type": "warning", "message": "nobody reads this"})
+    assert terminal.complain("nor this") == 2
 
 
 def test_acting_on_several_cases_does_what_it_can(capsys):
@@ -186,10 +186,10 @@ def test_acting_on_several_cases_does_what_it_can(capsys):
             raise UsageError("'bad' is no case.")
         return argparse.Namespace(id=beginning)
 
-    assert cli._on_each(["1", "bad", "2"], act, "is cancelled") == 2
+    assert cases._on_each(["1", "bad", "2"], act, "is cancelled") == 2
     said = capsys.readouterr()
     assert said.out == "1 is cancelled\n2 is cancelled\n" and said.err == "gridcompute: 'bad' is no case.\n"
 
 
 def test_the_default_number_of_processes_leaves_a_core_to_the_person():
-    assert cli.default_processes() >= 1
+    assert agent.default_processes() >= 1
