@@ -27,7 +27,7 @@ def grid(shelf):
 
 def frames_through(executor):
     """What an executor has written to and read from its neighbours so far, in frames."""
-    return sum(link._seq + link._received for link in executor._node.links())
+    return sum(link._outbox.number + link._received for link in executor._node.links())
 
 
 def call_private(grid, receiver, function, *args):

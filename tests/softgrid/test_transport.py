@@ -55,7 +55,7 @@ def test_small_messages_pass_large_ones(make_grid):
     large = threading.Thread(target=lambda: finished.append(call(grid, lambda a: a.nbytes, grid.workers, array)))
     large.start()
     (link,) = grid._node.links()
-    poll(lambda: link._streams, what="the large one to be under way")
+    poll(lambda: link._outbox.streams, what="the large one to be under way")
     count = 0
     while not finished and count < 5000:
         call(grid, lambda: None, grid.workers, priority=None)
@@ -174,11 +174,11 @@ def test_a_message_that_lacks_a_chunk_fails_by_name_and_the_others_come(make_nei
     let_read = connect()
     for name in ("torn", "other"):
         one.link.send({"k": "x", "i": name}, [bytes(3_000_000)])
-    torn = next(stream for stream in one.link._streams.values() if stream.header["i"] == "torn")
+    torn = next(stream for stream in one.link._outbox.streams.values() if stream.header["i"] == "torn")
     torn.pieces.pop()
     let_read()
     poll(lambda: other.whole and other.failed)
     assert [name for name, _ in other.whole] == ["other"]
     assert [name for name, _ in other.failed] == ["torn"] and "the other" in other.failed[0][1]
     assert other.breaks == one.breaks == [] and not other.link._incoming
-    poll(lambda: not one.link._streams)
+    poll(lambda: not one.link._outbox.streams)

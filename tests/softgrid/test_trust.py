@@ -194,7 +194,7 @@ def test_garbage_from_a_neighbour_that_was_let_in_costs_only_its_own_connection(
     poll(lambda: len(grid.workers) == 2)
     link = worker._node.up
     with link._lock:
-        link._channel.tls.write(wire.HEAD.pack(wire.FIRST, 1, 0, 0, 2**31, link._seq + 1, 0))
+        link._channel.tls.write(wire.HEAD.pack(wire.FIRST, 1, 0, 0, 2**31, link._outbox.number + 1, 0))
         link._flush(bulk=False)
         link._channel.sock.sendall(link._channel.outgoing.read())
     time.sleep(0.3)

@@ -4,8 +4,9 @@ One thread, the `Loop`, reads and writes the `Link` of every neighbour; another 
 it itself when the line is free. A `Listener` waits for those that call.
 """
 
-from .link import Link, LinkLost, Ticket, urgency
+from .link import Link, LinkLost
 from .listener import Listener
 from .loop import Loop
+from .outbox import Ticket, urgency
 
 __all__ = ["Link", "LinkLost", "Listener", "Loop", "Ticket", "urgency"]

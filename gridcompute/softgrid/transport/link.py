@@ -14,7 +14,6 @@ import ssl
 import struct
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -23,9 +22,7 @@ from ..trust import Channel
 from ..wire import Buffer, Segment
 from .loop import ACK_PAUSE, Loop
 from .memory import memory
-
-WINDOW = 8 * 1024 * 1024
-"""Bytes that are kept for a neighbour who has not acknowledged them; then nothing more is sent."""
+from .outbox import Outbox, OutStream, Ticket, urgency
 
 QUEUE_LIMIT = 16 * 1024 * 1024
 """Bytes of small messages that wait for a neighbour; then the sender waits, or nothing is read from whom they come."""
@@ -58,38 +55,6 @@ class Owner(Protocol):
     def tick(self, now: float) -> None: ...
 
 
-class Ticket:
-    """Tells when a message has reached the neighbour, or that it never will."""
-
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self.failed = False
-
-    def settle(self, failed: bool = False) -> None:
-        self.failed = self.failed or failed
-        self._done.set()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        return self._done.wait(timeout) and not self.failed
-
-
-class _OutStream:
-    """A message on its way out in chunks: its own segments, or what arrives for it from another link."""
-
-    __slots__ = ("begun", "credit", "ended", "header", "opening", "pieces", "priority", "relayed", "ticket")
-
-    def __init__(self, header: dict[str, Any], opening: bytes, priority: float, ticket: Ticket | None):
-        self.header = header
-        self.opening: bytes | None = opening
-        self.pieces: deque[memoryview] = deque()
-        self.begun = False  # its first frame has left the queue of small ones, no chunk overtakes it any more
-        self.ended = False
-        self.priority = priority
-        self.credit = wire.STREAM_WINDOW
-        self.ticket = ticket
-        self.relayed: tuple[Link, int] | None = None
-
-
 class _InStream:
     """A message on its way in: the memory it fills, or the stream it goes on by."""
 
@@ -105,17 +70,6 @@ class _InStream:
         self.offset = 0
         self.uncredited = 0
         self.spoiled = False  # a chunk came that has no place in it
-
-
-class _Sent:
-    """A frame that the neighbour has not acknowledged."""
-
-    __slots__ = ("flags", "kind", "payload", "seq", "size", "stream", "ticket")
-
-    def __init__(self, seq: int, kind: int, flags: int, stream: int, payload: Buffer, ticket: Ticket | None):
-        self.seq, self.kind, self.flags, self.stream, self.payload = seq, kind, flags, stream, payload
-        self.size = len(payload) + wire.HEAD.size
-        self.ticket = ticket
 
 
 class Link:
@@ -136,16 +90,7 @@ class Link:
         self._channel: Channel | None = None
         self._bytes: memoryview | None = None  # encrypted, waiting for the socket
         self._events = 0
-        self._ready: deque[tuple[int, int, int, Buffer, Ticket | None]] = deque()  # small frames, not yet numbered
-        self._ready_bytes = 0
-        self._resend: deque[_Sent] = deque()
-        self._sent: deque[_Sent] = deque()
-        self._sent_bytes = 0
-        self._streams: dict[int, _OutStream] = {}
-        self._turn = 0
-        self._bulk_next = False
-        self._next_stream = 1
-        self._seq = 0
+        self._outbox = Outbox(self._tell_passed_on)
         self._received = 0
         self._owed = 0
         self._owed_at = 0.0
@@ -180,7 +125,7 @@ class Link:
             return None
         opening = wire.pack_opening(header, segments, inline=False)
         ticket = Ticket() if ticket is None else ticket
-        stream = _OutStream(header, opening, priority, ticket)
+        stream = OutStream(header, opening, priority, ticket)
         for segment in segments:
             for piece in segment.pieces if isinstance(segment, wire.Pieces) else (segment,):
                 view = memoryview(piece)
@@ -190,7 +135,7 @@ class Link:
         stream.ended = True
         with self._lock:
             self._check()
-            self._add_stream(stream)
+            self._outbox.add(stream)
             # The opening is sent here, so that what follows in this thread finds it under way.
             self._flush(bulk=False)
         return ticket
@@ -201,13 +146,13 @@ class Link:
         """Queues a whole first frame as it came or was packed."""
         with self._lock:
             self._check()
-            while block and self._ready_bytes > QUEUE_LIMIT and not self.loop.is_current():
+            while block and self._outbox.ready_bytes > QUEUE_LIMIT and not self.loop.is_current():
                 self._flush(bulk=False)
-                if self._ready_bytes > QUEUE_LIMIT:
+                if self._outbox.ready_bytes > QUEUE_LIMIT:
                     self._room.wait(1.0)
                 self._check()
-            self._put(wire.FIRST, wire.INLINE | wire.LAST, 0, payload, ticket)
-            if flush or self._ready_bytes > 64 * 1024:
+            self._outbox.put(wire.FIRST, wire.INLINE | wire.LAST, 0, payload, ticket)
+            if flush or self._outbox.ready_bytes > 64 * 1024:
                 self._flush(bulk=False)
 
     def flush(self) -> None:
@@ -218,14 +163,14 @@ class Link:
         """Tells the neighbour that this connection ends on purpose."""
         with contextlib.suppress(LinkLost), self._lock:
             self._check()
-            self._put(wire.BYE, 0, 0, wire.pack_opening(why, [], inline=True))
+            self._outbox.put(wire.BYE, 0, 0, wire.pack_opening(why, [], inline=True))
             self._flush(bulk=False)
 
     def wait_sent(self, timeout: float) -> bool:
         """Whether all that was queued is acknowledged within `timeout` seconds."""
         until = time.monotonic() + timeout
         with self._lock:
-            while self._ready or self._sent or self._streams:
+            while self._outbox.is_waiting:
                 left = until - time.monotonic()
                 if self.state != "up" or left <= 0:
                     return False
@@ -235,32 +180,11 @@ class Link:
     @property
     def queued_bytes(self) -> int:
         """Bytes in memory for this neighbour: waiting, or sent and not acknowledged."""
-        return self._ready_bytes + self._sent_bytes + self._large_bytes(relayed=True)
-
-    def _large_bytes(self, relayed: bool) -> int:
-        """Bytes of large messages that are to go: such that pass by here, or this executor's own."""
-        return sum(
-            sum(len(piece) for piece in list(stream.pieces))
-            for stream in list(self._streams.values())
-            if (stream.relayed is not None) == relayed
-        )
+        return self._outbox.ready_bytes + self._outbox.sent_bytes + self._outbox.large_bytes(relayed=True)
 
     def _check(self) -> None:
         if self.state == "lost":
             raise LinkLost(f"{self.name} does not belong to the grid any more.")
-
-    def _put(self, kind: int, flags: int, stream: int, payload: Buffer, ticket: Ticket | None = None) -> None:
-        self._ready.append((kind, flags, stream, payload, ticket))
-        self._ready_bytes += len(payload) + wire.HEAD.size
-
-    def _add_stream(self, stream: _OutStream) -> int:
-        number = self._next_stream
-        self._next_stream = number % 0xFFFFFFFF + 1
-        self._streams[number] = stream
-        opening, stream.opening = stream.opening, None
-        assert opening is not None
-        self._put(wire.FIRST, 0, number, opening)
-        return number
 
     def _flush(self, bulk: bool) -> None:
         """Writes what the socket takes; chunks only with `bulk`, which only the loop says."""
@@ -284,110 +208,36 @@ class Link:
         except (OSError, ssl.SSLError) as exc:
             self.loop.call_soon(self.drop, channel, f"writing failed: {exc}")
             return
-        if self._wants_to_write() != bool(self._events & selectors.EVENT_WRITE):
+        if self._wants_to_write != bool(self._events & selectors.EVENT_WRITE):
             self.loop.call_soon(self._watch)
-        if self._ready_bytes < QUEUE_LIMIT // 2:
+        if self._outbox.ready_bytes < QUEUE_LIMIT // 2:
             self._room.notify_all()
-            if self._feeders and self._large_bytes(relayed=False) <= LARGE_LIMIT:
+            if self._feeders and self._outbox.large_bytes(relayed=False) <= LARGE_LIMIT:
                 feeders, self._feeders = self._feeders, set()
                 for feeder in feeders:
                     self.loop.call_soon(feeder._unpause)
 
+    @property
     def _wants_to_write(self) -> bool:
-        return bool(
-            self._bytes is not None or self._resend or (self._ready and self._sent_bytes < WINDOW) or self._has_chunk()
-        )
-
-    def _has_chunk(self) -> bool:
-        if self._sent_bytes >= WINDOW:
-            return False
-        return any(stream.begun and stream.pieces and stream.credit > 0 for stream in self._streams.values())
+        return self._bytes is not None or self._outbox.has_next
 
     def _encrypt(self, channel: Channel, bulk: bool) -> memoryview | None:
-        """The next bytes for the socket: a batch of small frames, or one chunk."""
+        """The next bytes for the socket."""
         write = channel.tls.write
-        wrote = False
-        if self._resend:
-            size = 0
-            while self._resend and size < READ_SIZE:
-                frame = self._resend.popleft()
-                head = wire.HEAD.pack(
-                    frame.kind, frame.flags, 0, frame.stream, len(frame.payload), frame.seq, self._received
-                )
-                write(head)
-                if len(frame.payload):
-                    write(frame.payload)
-                size += frame.size
-            wrote = True
-        elif self._ready and self._sent_bytes < WINDOW and not (bulk and self._bulk_next and self._has_chunk()):
-            parts: list[Buffer] = []
-            size = 0
-            while self._ready and size < 64 * 1024:
-                kind, flags, stream, payload, ticket = self._ready.popleft()
-                if kind == wire.FIRST and stream in self._streams:
-                    self._streams[stream].begun = True
-                parts.append(self._number(kind, flags, stream, payload, ticket))
-                parts.append(payload)
-                size += len(payload) + wire.HEAD.size
-            self._ready_bytes -= size
-            write(b"".join(parts))
-            self._bulk_next = wrote = True
-        elif bulk and (picked := self._pick_stream()) is not None:
-            number, out = picked
-            piece = out.pieces.popleft()
-            last = out.ended and not out.pieces
-            out.credit -= len(piece)
-            head = self._number(wire.MORE, wire.LAST if last else 0, number, piece, out.ticket if last else None)
-            # A numbered chunk goes out in any case, again after a cut if writing fails now.
-            if last:
-                del self._streams[number]
-            if out.relayed is not None:
-                self.loop.call_soon(out.relayed[0]._passed_on, out.relayed[1], len(piece))
-            write(head)
-            write(piece)
-            self._bulk_next = False
-            wrote = True
-        elif self._ack_now:
+        if not self._outbox.write_next(write, self._received, bulk):
+            if not self._ack_now:
+                return None
             write(wire.HEAD.pack(wire.ACK, 0, 0, 0, 0, 0, self._received))
-            wrote = True
-        if not wrote:
-            return None
         self._owed = 0
         self._ack_now = False
         return memoryview(channel.outgoing.read())
 
-    def _pick_stream(self) -> tuple[int, _OutStream] | None:
-        """The most urgent stream that may send; equals take turns."""
-        if self._sent_bytes >= WINDOW:
-            return None
-        able = [
-            (s.priority, n <= self._turn, n) for n, s in self._streams.items() if s.begun and s.pieces and s.credit > 0
-        ]
-        if not able:
-            return None
-        self._turn = min(able)[2]
-        return self._turn, self._streams[self._turn]
-
-    def _number(self, kind: int, flags: int, stream: int, payload: Buffer, ticket: Ticket | None) -> bytes:
-        self._seq += 1
-        frame = _Sent(self._seq, kind, flags, stream, payload, ticket)
-        self._sent.append(frame)
-        self._sent_bytes += frame.size
-        return wire.HEAD.pack(kind, flags, 0, stream, len(payload), self._seq, self._received)
+    def _tell_passed_on(self, relayed: tuple[Link, int], count: int) -> None:
+        link, stream = relayed
+        self.loop.call_soon(link._passed_on, stream, count)
 
     def _acknowledge(self, number: int) -> None:
-        sent = self._sent
-        if not sent or sent[0].seq > number:
-            return
-        if number > self._seq:
-            raise wire.WireError("The neighbour acknowledges what was never sent.")
-        was_full = self._sent_bytes >= WINDOW
-        while sent and sent[0].seq <= number:
-            frame = sent.popleft()
-            self._sent_bytes -= frame.size
-            if frame.ticket is not None:
-                frame.ticket.settle()
-        if was_full or not sent:
+        if self._outbox.acknowledge(number):
             self._room.notify_all()
 
     # --- receiving, on the loop's thread -----------------------------------------------------------------
@@ -419,7 +269,7 @@ class Link:
         with self._lock:
             if self._owed >= ACK_AFTER:
                 self._ack_now = True
-            if self._ack_now or self._ready or self._streams:
+            if self._ack_now or self._outbox.has_new:
                 self._flush(bulk=False)
             if self._owed:
                 self.loop.owing.add(self)
@@ -490,7 +340,7 @@ class Link:
         elif kind == wire.MORE:
             self._chunk(stream, length, payload, bool(flags & wire.LAST), arrived)
         elif kind == wire.CREDIT:
-            out = self._streams.get(stream)
+            out = self._outbox.streams.get(stream)
             if out is not None:
                 out.credit += _COUNT.unpack(payload)[0]
         elif kind == wire.RESET:
@@ -502,7 +352,7 @@ class Link:
                 header = gone.header
                 arrived.append(lambda: self.owner.truncated(self, header))
         elif kind == wire.REFUSE:
-            unwanted = self._streams.pop(stream, None)
+            unwanted = self._outbox.streams.pop(stream, None)
             if unwanted is not None:
                 if unwanted.ticket is not None:
                     unwanted.ticket.settle()  # the answer says why
@@ -529,7 +379,7 @@ class Link:
         except LinkLost as exc:
             self.owner.undeliverable(self, opening.header, str(exc))
             return
-        if onward._ready_bytes > QUEUE_LIMIT:
+        if onward._outbox.ready_bytes > QUEUE_LIMIT:
             self._pause_for(onward)
 
     def _route(self, header: dict[str, Any]) -> Link | None:
@@ -544,19 +394,19 @@ class Link:
         """A message in chunks begins. Its header goes on before the rest has come."""
         incoming = _InStream(opening.header, opening.lengths)
         if incoming.remaining > wire.MESSAGE_LIMIT:
-            self._put(wire.REFUSE, 0, stream, b"")
+            self._outbox.put(wire.REFUSE, 0, stream, b"")
             reason = f"a message of {incoming.remaining} bytes is refused, {wire.MESSAGE_LIMIT} are allowed"
             self.loop.call_soon(self.owner.refused, self, opening.header, reason)
             return
         onward = self._route(opening.header)
         if onward is None:
-            self._put(wire.REFUSE, 0, stream, b"")
+            self._outbox.put(wire.REFUSE, 0, stream, b"")
             return
         if onward is self:
             try:
                 incoming.segments = [memory.take(length) for length in opening.lengths]
             except (MemoryError, OSError, ValueError):
-                self._put(wire.REFUSE, 0, stream, b"")
+                self._outbox.put(wire.REFUSE, 0, stream, b"")
                 reason = f"there is no memory for a message of {incoming.remaining} bytes"
                 self.loop.call_soon(self.owner.refused, self, opening.header, reason)
                 return
@@ -565,14 +415,14 @@ class Link:
             text = wire.pack_opening(opening.header, [b""] * len(opening.lengths), inline=False)
             start = 8 + 8 * len(opening.lengths)
             text = text[:8] + struct.pack(f"<{len(opening.lengths)}Q", *opening.lengths) + text[start:]
-            out = _OutStream(opening.header, text, urgency(opening.header.get("p")), None)
+            out = OutStream(opening.header, text, urgency(opening.header.get("p")), None)
             out.relayed = (self, stream)
             # Two links' locks are never held at once but here and for a chunk, always by the loop's own thread.
             with onward._lock:
                 if onward.state == "lost":
-                    self._put(wire.REFUSE, 0, stream, b"")
+                    self._outbox.put(wire.REFUSE, 0, stream, b"")
                     return
-                incoming.onward = (onward, onward._add_stream(out))
+                incoming.onward = (onward, onward._outbox.add(out))
             self.loop.call_soon(onward.flush)
         self._incoming[stream] = incoming
 
@@ -591,7 +441,7 @@ class Link:
             incoming.offset += length
             incoming.uncredited += length
             if incoming.uncredited >= _CREDIT_STEP and not last:
-                self._put(wire.CREDIT, 0, stream, _COUNT.pack(incoming.uncredited))
+                self._outbox.put(wire.CREDIT, 0, stream, _COUNT.pack(incoming.uncredited))
                 incoming.uncredited = 0
         if last:
             if incoming.onward is None:
@@ -603,7 +453,7 @@ class Link:
     def _spoil(self, stream: int, incoming: _InStream, arrived: list) -> None:
         """A message that is not as its header said fails alone and by name; what came of it is not kept waiting."""
         del self._incoming[stream]
-        self._put(wire.REFUSE, 0, stream, b"")
+        self._outbox.put(wire.REFUSE, 0, stream, b"")
         if incoming.onward is not None:
             link, number = incoming.onward
             arrived.append(lambda: link._abort(number))
@@ -612,7 +462,7 @@ class Link:
 
     def _relay(self, number: int, piece: memoryview, last: bool) -> None:
         with self._lock:
-            stream = self._streams.get(number)
+            stream = self._outbox.streams.get(number)
             if stream is None:
                 return
             stream.pieces.append(piece)
@@ -628,29 +478,29 @@ class Link:
                 return
             incoming.uncredited += count
             if incoming.remaining == 0:
-                if incoming.onward is not None and incoming.onward[1] not in incoming.onward[0]._streams:
+                if incoming.onward is not None and incoming.onward[1] not in incoming.onward[0]._outbox.streams:
                     del self._incoming[stream]
             elif incoming.uncredited >= _CREDIT_STEP:
-                self._put(wire.CREDIT, 0, stream, _COUNT.pack(incoming.uncredited))
+                self._outbox.put(wire.CREDIT, 0, stream, _COUNT.pack(incoming.uncredited))
                 incoming.uncredited = 0
                 self._flush(bulk=False)
 
     def _abort(self, number: int) -> None:
         with self._lock:
-            if self._streams.pop(number, None) is not None:
-                self._put(wire.RESET, 0, number, b"")
+            if self._outbox.streams.pop(number, None) is not None:
+                self._outbox.put(wire.RESET, 0, number, b"")
                 self._flush(bulk=False)
 
     def _refuse(self, stream: int) -> None:
         with self._lock:
             if self._incoming.pop(stream, None) is not None:
-                self._put(wire.REFUSE, 0, stream, b"")
+                self._outbox.put(wire.REFUSE, 0, stream, b"")
                 self._flush(bulk=False)
 
     def heed(self, onward: Link) -> None:
         """Reads no more from here while too much that bounced waits for `onward`; on the loop's thread."""
         if onward.state != "lost" and (
-            onward._ready_bytes > QUEUE_LIMIT or onward._large_bytes(relayed=False) > LARGE_LIMIT
+            onward._outbox.ready_bytes > QUEUE_LIMIT or onward._outbox.large_bytes(relayed=False) > LARGE_LIMIT
         ):
             self._pause_for(onward)
 
@@ -689,7 +539,7 @@ class Link:
             if self._channel is not None:
                 self._release(self._channel)
             self._acknowledge(they_received)
-            self._resend = deque(self._sent)
+            self._outbox.send_again()
             sock = channel.sock
             sock.settimeout(0)
             with contextlib.suppress(OSError):
@@ -730,7 +580,7 @@ class Link:
             if channel is None:
                 return
             events = 0 if self._paused else selectors.EVENT_READ
-            if self._wants_to_write():
+            if self._wants_to_write:
                 events |= selectors.EVENT_WRITE
             if events != self._events:
                 self._events = events
@@ -775,12 +625,9 @@ class Link:
             self.state = "lost"
             if self._channel is not None:
                 self._release(self._channel)
-            tickets = [frame.ticket for frame in self._sent] + [out.ticket for out in self._streams.values()]
-            relayed = [out.relayed for out in self._streams.values() if out.relayed is not None]
+            tickets, relayed = self._outbox.clear()
             onward = [item.onward for item in self._incoming.values() if item.onward is not None]
-            for waiting in (self._ready, self._resend, self._sent, self._streams, self._incoming):
-                waiting.clear()
-            self._ready_bytes = self._sent_bytes = 0
+            self._incoming.clear()
             feeders, self._feeders = self._feeders, set()
             self._room.notify_all()
         for ticket in tickets:
@@ -826,8 +673,3 @@ class Link:
         elif now - self._owed_at >= ACK_PAUSE:
             self.loop.owing.discard(self)
             self.beat(now, 1e9)
-
-
-def urgency(priority: Any) -> float:
-    """A transfer's priority as an order of streams; None is before all."""
-    return float(priority) if isinstance(priority, (int, float)) else float("-inf")
