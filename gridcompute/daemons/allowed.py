@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from gridcompute.errors import EnvironmentMissing, SettingsError, ShareAway
 from gridcompute.grid import applications, pins, settings
 from gridcompute.grid.applications import Application
 from gridcompute.grid.pins import Pins
+from gridcompute.grid.settings import ApplicationSettings
 from gridcompute.grid.shared_folder import SharedFolder
 from gridcompute.machine.environments import Head, head_of
 
@@ -24,7 +25,13 @@ class Allowed:
     pins: Pins = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)  # application -> why its code is not run
     heads: dict[str, Head | str] = field(default_factory=dict)  # of applications with needs of their own
-    needs: dict[str, int] = field(default_factory=dict)  # processes for one case, of applications that want several
+    said: dict[str, ApplicationSettings | str] = field(default_factory=dict)  # application.txt, or why it is no use
+
+    @cached_property
+    def needs(self) -> dict[str, int]:
+        """Application -> processes for one case, of those that want several."""
+        known = ((name, one.processes) for name, one in self.said.items() if isinstance(one, ApplicationSettings))
+        return {name: number for name, number in known if number > 1}
 
 
 def look_at_share(share: SharedFolder, pinned: Pins, machine: str) -> Allowed:
@@ -42,7 +49,7 @@ def look_at_share(share: SharedFolder, pinned: Pins, machine: str) -> Allowed:
     refused = {name: why for name, one in allowed.items() if (why := _refusal(one, pinned))}
     allowed = {name: one for name, one in allowed.items() if name not in refused}
     heads = {name: head for name, one in allowed.items() if (head := _head_of(one)) is not None}
-    return Allowed(allowed, others, mine is not None, pinned, refused, heads, _needs_of(share, allowed))
+    return Allowed(allowed, others, mine is not None, pinned, refused, heads, _said_of(share, allowed))
 
 
 def _head_of(application: Application) -> Head | str | None:
@@ -62,10 +69,11 @@ def _refusal(application: Application, pinned: Pins) -> str:
         raise ShareAway(f"Cannot read the application in {application.path}: {exc}. It is waited for.") from exc
 
 
-def _needs_of(share: SharedFolder, names: Iterable[str]) -> dict[str, int]:
-    """Processes for one case, where an application wants more than one."""
-    needs = {}
+def _said_of(share: SharedFolder, names: Iterable[str]) -> dict[str, ApplicationSettings | str]:
+    said: dict[str, ApplicationSettings | str] = {}
     for name in names:
-        with contextlib.suppress(SettingsError):  # each of its cases will tell
-            needs[name] = share.read_application_settings(name).processes
-    return {name: number for name, number in needs.items() if number > 1}
+        try:
+            said[name] = share.read_application_settings(name)
+        except SettingsError as exc:  # each of its cases will tell
+            said[name] = str(exc)
+    return said

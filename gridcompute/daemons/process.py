@@ -30,7 +30,7 @@ from gridcompute.daemons.recovery import Recovery
 from gridcompute.daemons.room import Room, Solitude
 from gridcompute.daemons.serving import serve
 from gridcompute.daemons.trouble import DATABASE_AWAY, DISK_FULL, REFUSED, SHARE_AWAY
-from gridcompute.errors import GridComputeError, SettingsError, ShareAway
+from gridcompute.errors import GridComputeError
 from gridcompute.grid import cases
 from gridcompute.grid.cases import Case
 from gridcompute.grid.shared_folder import Prepared
@@ -477,16 +477,15 @@ class ProcessDaemon(Daemon):
     def _start_child(self, attempt: Attempt) -> None:
         """Where no child can be started, the attempt has ended already, and its outcome says why."""
         case, work = attempt.case, attempt.work
+        said = self.allowed.said[case.application]
+        if isinstance(said, str):  # a broken application.txt, as a broken script, is the application's fault
+            attempt.outcome, attempt.ended = {"outcome": "failed", "message": said}, {}
+            return
+        attempt.time_limit, attempt.attempts = said.time_limit, said.attempts or attempt.attempts
         try:
-            said = self.share.read_application_settings(case.application)
-            attempt.time_limit, attempt.attempts = said.time_limit, said.attempts or attempt.attempts
             work.mkdir(parents=True, exist_ok=True)
             remember_held(work, case, attempt.token)
             attempt.child = self.children.start(self._job(attempt))
-        except SettingsError as exc:  # a broken application.txt, as a broken script, is the application's fault
-            attempt.outcome, attempt.ended = {"outcome": "failed", "message": str(exc)}, {}
-        except ShareAway as exc:
-            attempt.outcome, attempt.ended = {"outcome": "share", "message": str(exc)}, {}
         except OSError as exc:  # this machine's own trouble: nothing is counted
             message = f"Cannot prepare {work} for a case: {exc}. Free some space, or see who may write there."
             log.warning("%s", message)

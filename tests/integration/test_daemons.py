@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 from dataclasses import replace
@@ -275,6 +276,23 @@ def test_a_work_folder_that_takes_long_to_remove_keeps_no_command_waiting(submit
     door.set()
 
     wait_for(lambda: not Path(child.job["work"]).exists(), 10.0, "the folder is gone")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that nobody can read to its end needs a pipe with a name")
+@pytest.mark.timeout(60)
+def test_a_share_that_hangs_while_a_case_is_claimed_keeps_no_command_waiting(submit, make_daemon, grid):
+    submit()
+    daemon = make_daemon(ProcessDaemon, processes=0)
+    clock = Clock(daemon)
+    clock.until(lambda: daemon._seen_share, "the share was looked at")
+    daemon._next_share_look = float("inf")
+    settings = grid.root / "Settings" / "Applications" / "Copy" / "application.txt"
+    settings.unlink(missing_ok=True)
+    os.mkfifo(settings)
+
+    daemon.wanted = 1
+    daemon.look_soon()
+    clock.until(lambda: daemon.children.started, "the child, which may wait for the share, is started")
 
 
 def test_no_more_cases_are_claimed_than_processes_are_lent(submit, make_daemon):
