@@ -91,6 +91,7 @@ class Connecting(Face):
 
     def _connected(self, offered: dict[str, Any]) -> None:
         self._take_offer(offered)
+        self.state.connected = True
         self.state.leave_trouble("window")
         self.event_queue.put({"type": "populate"})
         log.info("Connected to %s (%s).", offered["path"], offered["grid"])
@@ -149,12 +150,19 @@ class Connecting(Face):
             return
         self.content.pack_forget()
         self.splash.pack(fill="both", expand=True)
+        self.choose_another()
+
+    def choose_another(self) -> None:
+        """The choice on the first screen, with a way back to the present grid, which may not answer yet."""
         self.state.phase = "choosing"
         self.splash.choose(back=True)
 
     def back_to_grid(self) -> None:
-        if self.server is not None:
+        """Leave the choice: for the window, or for another attempt to connect."""
+        if self.state.connected:
             self.populate()
+        elif self.splash.offers_back:
+            self.start()
 
     def join_grid(self, folder: Path) -> None:
         """Use the grid with this shared folder, and remember it."""
@@ -197,7 +205,7 @@ class Connecting(Face):
 
     def _grid_refused(self, error: Exception) -> None:
         self._log_failure(error)
-        self.splash.choose(plain(error), back=self.server is not None)
+        self.splash.choose(plain(error), back=self.splash.offers_back)
 
     def _remember_grid(self, folder: Path) -> None:
         from gridcompute.server import check_grid

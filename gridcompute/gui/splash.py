@@ -22,6 +22,7 @@ class Splash(ttk.Frame):
         super().__init__(master, name="splash")
         self.gui = gui
         self._retry_at = 0.0
+        self.offers_back = False
         gap = scaled(self, 12)
         self.middle = ttk.Frame(self, name="middle", padding=2 * gap)
         self.middle.place(relx=0.5, rely=0.45, anchor="center")
@@ -41,7 +42,7 @@ class Splash(ttk.Frame):
         self.again.pack(side="left", padx=gap // 2)
         leave = gui.button(self.buttons, "&Quit", gui.exit_program, name="quit")
         leave.pack(side="left", padx=gap // 2)
-        other = gui.button(self.buttons, "Another &grid …", lambda: self.choose(), name="other")
+        other = gui.button(self.buttons, "Another &grid …", gui.choose_another, name="other")
         other.pack(side="left", padx=gap // 2)
         self.choice = Choice(self, gui)
 
@@ -76,6 +77,7 @@ class Splash(ttk.Frame):
     def choose(self, complaint: str = "", *, back: bool = False) -> None:
         """Let the person choose a grid; `back` where there is one to go back to."""
         self._retry_at = 0.0
+        self.offers_back = back
         self.work(False)
         self.middle.place_forget()
         self.choice.complain(complaint)

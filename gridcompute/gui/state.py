@@ -146,7 +146,9 @@ class State:
     def __init__(self, machine: str = "", user: str = ""):
         self.machine, self.user = machine, user
         self.phase = "starting"
-        """starting, choosing (no grid is named), connecting, ready, closing."""
+        """starting, choosing (a grid, the first or another one), connecting, ready, closing."""
+        self.connected = False
+        """Whether the grid that is named has answered since it was chosen."""
         self.grid_name = self.grid_path = ""
         self.applications: dict[str, str] = {}
         """Applications that can be submitted to, with their descriptions."""
@@ -276,6 +278,7 @@ class State:
 
     def leave_grid(self) -> None:
         """Forget what was told of a grid that is left for another one; the cases to submit stay."""
+        self.connected = False
         self.troubles.clear()
         self.processes.clear()
         self.my_cases.clear()

@@ -244,7 +244,14 @@ def test_the_window_goes_on_while_the_database_is_away(open_window, make_grid, o
     grid = make_grid(
         apps={"Solver": {"send": send, "process": slow, "receive": receive}}, machines=["PC-1"], server=server
     )
+    aside = grid.root.rename(grid.root.with_name("Not there yet"))
     window = open_window(grid)
+    window.wait_for(lambda: window.find("splash.middle.buttons.other"), "the trouble at the start")
+    # who looks at the choice of another grid comes back to this one, which is tried again
+    window.press("splash.middle.buttons.other")
+    window.wait_for(lambda: window.find("choice.back"), "a way back")
+    aside.rename(grid.root)
+    window.press("choice.back")
     window.wait_ready()
     server.stop()
     window.press("lending.more")
