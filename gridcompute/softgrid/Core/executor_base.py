@@ -399,8 +399,7 @@ class ExecutorBase(LaunchBase):
     def on_orphaned(self, reason: str, purpose: bool) -> None:
         if not purpose:
             Globals.Logger().softgrid_log("error", f"The upgrid was lost: {reason}.", self.gridUniqueName)
-        work = (lambda: self._leave(0 if purpose else 1)) if self._ends_process else self._leave_quietly
-        threading.Thread(target=work, name="softgrid end", daemon=True).start()
+        self._leave_beside(0 if purpose else 1)
 
     def _on_failed_loop(self, failure: str) -> None:
         """This executor can reach nobody any more: it ends, and with it what waits here."""
@@ -408,16 +407,21 @@ class ExecutorBase(LaunchBase):
         Globals.Logger().softgrid_log("error", text, self.gridUniqueName)
         self._node.ending = True
         self._node.fail_all(text)
-        work = (lambda: self._leave(1)) if self._ends_process else self._leave_quietly
-        threading.Thread(target=work, name="softgrid end", daemon=True).start()
+        self._leave_beside(1)
 
-    def _leave_quietly(self) -> None:
-        self._end("its upgrid is gone", kill_local=True)
+    def _leave_beside(self, code: int) -> None:
+        threading.Thread(target=self._leave_grid, args=(code,), name="softgrid end", daemon=True).start()
+
+    def _leave_grid(self, code: int) -> None:
+        """Ends this executor, and its process with `code` where that is there for it alone."""
+        if self._ends_process:
+            self._leave(code)
+        else:
+            self._end("its upgrid is gone", kill_local=True)
 
     def on_control(self, link: Link, name: str, body: dict[str, Any]) -> None:
         if name == "end":
-            work = (lambda: self._leave(0)) if self._ends_process else self._leave_quietly
-            threading.Thread(target=work, name="softgrid end", daemon=True).start()
+            self._leave_beside(0)
         else:
             super().on_control(link, name, body)
 
@@ -670,9 +674,7 @@ class ExecutorBase(LaunchBase):
 
     def _service_kill(self, value: Any) -> bool:
         """Ends this executor, whatever it runs; the answer goes first."""
-        timer = threading.Timer(
-            0.05, self._leave if self._ends_process else self._leave_quietly, (0,) if self._ends_process else ()
-        )
+        timer = threading.Timer(0.05, self._leave_grid, (0,))
         timer.daemon = True
         timer.start()
         return True
